@@ -1,0 +1,181 @@
+"""Reading checkpoint files without running anything that they hold."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from zoopraxis.errors import CheckpointError
+
+__all__ = ["RECORD_KEY", "fetch", "read_archive"]
+
+RECORD_KEY = "zoopraxis"
+"""Where a checkpoint of ours keeps the record that `load_model` builds the network from."""
+
+_INERT_PACKAGES = frozenset(
+    {
+        "omegaconf",
+        "pytorch_lightning",
+        "lightning",
+        "lightning_fabric",
+        "mmengine",
+        "mmcv",
+        "mmaction",
+        "numpy",
+        "typing",
+        "pathlib",
+    }
+)
+"""Packages whose objects published checkpoints hold beside their tensors; each is replaced by an inert stand-in."""
+_CONTAINERS: dict[str, Any] = {
+    "builtins.dict": dict,
+    "builtins.list": list,
+    "builtins.tuple": tuple,
+    "builtins.str": str,
+    "builtins.int": int,
+    "builtins.float": float,
+    "builtins.bool": bool,
+}
+
+
+def read_archive(path: str | Path, *, map_location: str | torch.device = "cpu") -> dict[str, Any]:
+    """Read a checkpoint: `.safetensors`, or what `torch.save` wrote.
+
+    Objects of the configuration and logging libraries of published checkpoints (OmegaConf, Lightning, mmengine, NumPy) become
+    plain values where they are tables or lists, and stand-ins without behavior where not; none of those libraries is needed.
+
+    Returns:
+        At least `state_dict` (name to tensor); beside it what else the file holds, such as `hyper_parameters`, `meta` or the
+        record `zoopraxis`.
+
+    Raises:
+        CheckpointError: If the file is missing, broken, holds no tensors by name, or names anything that could run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    contents = _read_safetensors(path, map_location) if path.suffix == ".safetensors" else _read_torch(path, map_location)
+    if not isinstance(contents, dict):
+        raise CheckpointError(f"{path} holds a {type(contents).__name__}, not a table; give a file with a state_dict")
+    archive = contents if isinstance(contents.get("state_dict"), Mapping) else {"state_dict": contents}
+    tensors = {name: value for name, value in archive["state_dict"].items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        raise CheckpointError(f"{path} holds no tensors by name; give a file with a state_dict")
+    extras = {str(key): _plain(value) for key, value in archive.items() if key not in ("state_dict", "optimizer_states")}
+    return {**extras, "state_dict": tensors}
+
+
+def fetch(url: str, file_name: str) -> Path:
+    """Download a checkpoint into torch's cache of checkpoints, unless it is there.
+
+    A hash at the end of the URL's file name (mmaction2) is checked.
+
+    Raises:
+        CheckpointError: If it cannot be had.
+    """
+    target = Path(torch.hub.get_dir()) / "checkpoints" / file_name
+    if target.is_file():
+        return target
+    published_hash = re.search(r"-([0-9a-f]{8})\.pth$", url)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(target), published_hash and published_hash[1], progress=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"cannot download {url}: {_reason(error)}; download it by other means and give the file, or put it at {target}"
+        ) from error
+    return target
+
+
+class _Inert:
+    """Stands for an object of a library: it keeps what it was made from and does nothing."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.state: Any = parts
+
+    def __new__(cls, *parts: Any) -> _Inert:
+        inert = super().__new__(cls)
+        inert.state = parts
+        return inert
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+def _empty_table(*_: Any) -> dict[Any, Any]:
+    """Stands for `collections.defaultdict`."""
+    return {}
+
+
+def _read_safetensors(path: Path, map_location: str | torch.device) -> dict[str, Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device=str(map_location)) as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+        record = json.loads(metadata[RECORD_KEY]) if RECORD_KEY in metadata else None
+    except (SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(f"cannot read the checkpoint {path}: {_reason(error)}") from error
+    return {"state_dict": tensors} | ({RECORD_KEY: record} if record is not None else {})
+
+
+def _read_torch(path: Path, map_location: str | torch.device) -> Any:
+    try:
+        with torch.serialization.safe_globals(_stand_ins(path)):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except UnpicklingError as error:
+        raise CheckpointError(f"cannot read the checkpoint {path} safely: {_reason(error)}; nothing was run") from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"cannot read the checkpoint {path}: {_reason(error)}; is the file whole?") from error
+
+
+def _stand_ins(path: Path) -> list[Any]:
+    """A stand-in for each object of a known library that the file names.
+
+    Raises:
+        CheckpointError: If it names anything else.
+    """
+    if not zipfile.is_zipfile(path):
+        return []  # the format of torch before 1.6: only tensors and plain values are read
+    stand_ins: list[Any] = []
+    for name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
+        if name in _CONTAINERS:
+            stand_ins.append((_CONTAINERS[name], name))
+        elif name == "collections.defaultdict":
+            stand_ins.append((_empty_table, name))
+        elif name.endswith(".AttributeDict"):
+            stand_ins.append((OrderedDict, name))
+        elif name.partition(".")[0] in _INERT_PACKAGES:
+            stand_ins.append((type("_Inert", (_Inert,), {}), name))
+        else:
+            raise CheckpointError(f"refused to read {path}: it names {name}, which could run code; nothing was run")
+    return stand_ins
+
+
+def _plain(value: Any) -> Any:
+    """Tables, lists and single values behind OmegaConf's nodes; everything else as it is."""
+    if isinstance(value, _Inert):
+        state = value.state
+        if isinstance(state, Mapping) and "_content" in state:
+            return _plain(state["_content"])
+        return _plain(state["_val"]) if isinstance(state, Mapping) and "_val" in state else value
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of a message: torch's own go on with advice that is not ours."""
+    lines = str(error).strip().splitlines()
+    return lines[0].split(". ")[0].rstrip(".") if lines else type(error).__name__
