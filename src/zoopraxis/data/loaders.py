@@ -1,0 +1,257 @@
+"""Batches of clips: the order of an epoch, its division among devices, and how to go on in the middle of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
+
+from zoopraxis.data.clips import ClipDataset, ClipItem, ClipKey
+from zoopraxis.data.sampling import IntArray
+from zoopraxis.errors import ConfigError, DataError
+
+__all__ = ["BatchSampler", "ClipBatch", "ClipLoader", "EpochSampler", "collate_clips"]
+
+
+class ClipBatch(TypedDict):
+    """Several clips.
+
+    Attributes:
+        clip: uint8, (B, T, C, h, w), or (B, V, T, C, h, w); the channels are last in memory.
+        index: int64, (B,): rows of the index; -1 for a clip that only fills up the batch, to be dropped from results.
+        labels: For each head int64, (B,), `UNLABELLED` where not known and in clips that only fill up the batch.
+    """
+
+    clip: Tensor
+    index: Tensor
+    labels: dict[str, Tensor]
+
+
+class EpochSampler:
+    """The clips of one epoch, in order, as keys (epoch, row) of a `ClipDataset`.
+
+    With several processes (`world_size`) each takes every `world_size`-th clip, so that one step of all of them is a contiguous
+    part of the order that a single process would take. All get equally many clips; where the number does not divide, `pad` says
+    what fills up: "repeat" takes clips from the order's beginning (training); "mark" gives those as `~row`, which makes items
+    with index -1 and no labels, so that each clip counts exactly once (validation and test).
+
+    Args:
+        num_clips: Clips of the whole data set.
+        seed: Of the order.
+        shuffle: Whether each epoch has a random order, a function of (seed, epoch); else it is the index's.
+        rank: This process's number.
+        world_size: The number of processes.
+        pad: See above.
+
+    Attributes:
+        epoch: The epoch whose keys are given.
+
+    Raises:
+        ValueError: If there are no clips, or `rank` is not below `world_size`.
+    """
+
+    def __init__(
+        self,
+        num_clips: int,
+        *,
+        seed: int = 0,
+        shuffle: bool,
+        rank: int = 0,
+        world_size: int = 1,
+        pad: Literal["repeat", "mark"] = "repeat",
+    ) -> None:
+        if num_clips < 1:
+            raise ValueError(f"num_clips ({num_clips}) must be at least 1")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank ({rank}) must be at least 0 and less than world_size ({world_size})")
+        self.num_clips = num_clips
+        self.seed = seed
+        self.shuffle = shuffle
+        self.rank = rank
+        self.world_size = world_size
+        self.pad = pad
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Give the keys of `epoch` from the next iteration on."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.num_clips // self.world_size)
+
+    def __iter__(self) -> Iterator[ClipKey]:
+        epoch = self.epoch
+        return ((epoch, row) for row in self.rows().tolist())
+
+    def rows(self) -> IntArray:
+        """This process's rows in this epoch, shape (len(self),), int64; below 0 where they only fill up."""
+        order = np.arange(self.num_clips)
+        if self.shuffle:
+            order = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, self.epoch]))).permutation(order)
+        filled = np.resize(order, len(self) * self.world_size)
+        if self.pad == "mark":
+            filled[self.num_clips :] = ~filled[self.num_clips :]
+        return filled[self.rank :: self.world_size]
+
+
+class ClipLoader:
+    """Batches of clips, read by worker processes, the same whatever their number.
+
+    Iterating gives one epoch: the sampler's, from its start, or once from where a loaded state stopped. The state counts the
+    batches that were given out, not those that workers have read ahead, so a resumed run gets exactly the batches it lacks.
+    Lightning saves and restores it, and sets the epoch through `sampler`. The global random state is not touched.
+
+    Args:
+        dataset: The clips.
+        sampler: Their order.
+        batch_size: Clips per batch; the last batch of an epoch may be smaller.
+        num_workers: Reading processes, each with one thread; 0 reads in this process.
+        pin_memory: Whether batches are put into page-locked memory, from which copies to a GPU are faster.
+        prefetch_factor: Batches that each worker reads ahead.
+
+    Raises:
+        ValueError: If `batch_size` is not positive.
+    """
+
+    def __init__(
+        self,
+        dataset: ClipDataset,
+        sampler: EpochSampler,
+        *,
+        batch_size: int,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        prefetch_factor: int = 2,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size ({batch_size}) must be at least 1")
+        self.dataset = dataset
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.batch_sampler = BatchSampler(sampler, batch_size)
+        self._position = (sampler.epoch, 0)
+        self._has_loaded_position = False
+        self._loader: DataLoader[ClipItem] = DataLoader(
+            cast("Any", _Attempts(dataset)),
+            batch_sampler=self.batch_sampler,
+            num_workers=num_workers,
+            collate_fn=_collate_attempts,
+            pin_memory=pin_memory and torch.cuda.is_available(),
+            prefetch_factor=prefetch_factor if num_workers else None,
+            persistent_workers=num_workers > 0,
+            generator=torch.Generator(),
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Give the batches of `epoch` from the next iteration on."""
+        self.sampler.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch."""
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[ClipBatch]:
+        """The epoch's batches, or those that are left of it. The epoch is the one set when the first batch is asked for.
+
+        Raises:
+            DataError: If a clip cannot be read; nothing is put in its place.
+        """
+        epoch, num_given = self._position
+        if not self._has_loaded_position or epoch != self.sampler.epoch:
+            epoch, num_given = self.sampler.epoch, 0
+        self._has_loaded_position = False
+        self._position = (epoch, num_given)
+        self.batch_sampler.first = num_given
+        for batch in self._loader:
+            if isinstance(batch, _Failure):
+                raise batch.error
+            num_given += 1
+            self._position = (epoch, num_given)
+            yield cast("ClipBatch", batch)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the epoch stands: plain numbers, the same on every process."""
+        epoch, num_given = self._position
+        return {"epoch": epoch, "num_batches": num_given, **self._geometry()}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on, at the next iteration, after the batch at which `state` was taken.
+
+        A state in the middle of an epoch fits a run with another number of processes if all of them together take as many clips
+        a step.
+
+        Raises:
+            ConfigError: If the state is in the middle of an epoch that this loader would give in another order or division.
+        """
+        is_inside = 0 < state["num_batches"] * state["clips_per_step"] < state["num_clips"]
+        for name, value in self._geometry().items():
+            if is_inside and state[name] != value:
+                raise ConfigError(
+                    f"the checkpoint was saved after batch {state['num_batches']} of epoch {state['epoch']} with {name} "
+                    f"{state[name]}, but now it is {value}; resume with the same, or from a checkpoint at the end of an epoch"
+                )
+        num_given = state["num_batches"] if is_inside or not state["num_batches"] else len(self)
+        self._position = (state["epoch"], num_given)
+        self._has_loaded_position = True
+        self.set_epoch(state["epoch"])
+
+    def _geometry(self) -> dict[str, int]:
+        sampler = self.sampler
+        return {
+            "clips_per_step": self.batch_size * sampler.world_size,
+            "num_clips": sampler.num_clips,
+            "seed": sampler.seed,
+        }
+
+
+def collate_clips(items: Sequence[ClipItem]) -> ClipBatch:
+    """Put clips into one batch whose channels are last in memory, as theirs are. In a worker the batch is in shared memory."""
+    layout = [{**item, "clip": item["clip"].movedim(-3, -1)} for item in items]
+    batch = default_collate(layout)
+    return {"clip": batch["clip"].movedim(-1, -3), "index": batch["index"], "labels": batch["labels"]}
+
+
+class BatchSampler:
+    """The sampler's keys, a batch at a time, from batch `first` on."""
+
+    def __init__(self, sampler: EpochSampler, batch_size: int) -> None:
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.first = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[ClipKey]]:
+        epoch, rows = self.sampler.epoch, self.sampler.rows()
+        for start in range(self.first * self.batch_size, len(rows), self.batch_size):
+            yield [(epoch, row) for row in rows[start : start + self.batch_size].tolist()]
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A clip that could not be read. It travels as a value: what a worker raises, torch buries in that worker's traceback."""
+
+    error: DataError
+
+
+class _Attempts:
+    """A data set whose batch is its items, or the failure of the first that cannot be read."""
+
+    def __init__(self, dataset: ClipDataset) -> None:
+        self.dataset = dataset
+
+    def __getitems__(self, keys: Sequence[ClipKey]) -> list[ClipItem] | _Failure:
+        try:
+            return [self.dataset[key] for key in keys]
+        except DataError as error:
+            return _Failure(error)
+
+
+def _collate_attempts(attempt: list[ClipItem] | _Failure) -> ClipBatch | _Failure:
+    return attempt if isinstance(attempt, _Failure) else collate_clips(attempt)
