@@ -1,0 +1,1 @@
+"""Settings of a run: the schema, and the one way to compose, judge and store them."""

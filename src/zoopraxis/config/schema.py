@@ -1,0 +1,209 @@
+"""Every setting of a training run, with its type, default and bounds.
+
+Dataclasses only: `config.load` merges a recipe and overrides into them and judges the result. Bounds stand in the annotations
+and are enforced there. The open table `trainer` is judged by `config.trainer`, `model.args` by the builder that it goes to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+__all__ = [
+    "Bounds",
+    "DataConfig",
+    "EmaConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "RunConfig",
+    "ScheduleConfig",
+    "Section",
+    "TrainConfig",
+    "TransformConfig",
+    "ViewsConfig",
+]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Closed or open bounds of a number, enforced when `config.load` validates the field that carries them."""
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """The number's schema with these bounds: pydantic's own hook, so that this file needs not import it."""
+        return {**handler(source), **{name: bound for name, bound in vars(self).items() if bound is not None}}
+
+
+class Section:
+    """Base of all tables of settings: a key that is no field is refused, a number may stand for text, numbers are finite."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "coerce_numbers_to_str": True, "allow_inf_nan": False}
+
+
+PositiveInt = Annotated[int, Bounds(ge=1)]
+NonNegativeInt = Annotated[int, Bounds(ge=0)]
+PositiveFloat = Annotated[float, Bounds(gt=0)]
+NonNegativeFloat = Annotated[float, Bounds(ge=0)]
+Fraction = Annotated[float, Bounds(ge=0, le=1)]
+
+
+@dataclass
+class RunConfig(Section):
+    """Where a run keeps its files, and what happens when the folder holds some already."""
+
+    name: str = "run"
+    dir: str = "runs/${run.name}"
+    resume: str = "auto"
+    """auto: go on from the folder's last checkpoint, if its config is the same; never: refuse a folder that holds a run; else
+    the checkpoint to go on from."""
+    checkpoint_every_n_steps: NonNegativeInt = 0
+    """Also write the last checkpoint every so many optimizer steps; 0: at the end of each epoch only."""
+    monitor: str = "val/action_acc@1"
+    """The validation metric whose best checkpoint is kept; heads without an action are monitored by their first head."""
+    loggers: list[str] = field(default_factory=lambda: ["csv", "tensorboard"])
+
+
+@dataclass
+class TransformConfig(Section):
+    """From stored frames to network input."""
+
+    size: PositiveInt = 224
+    """Height and width of the network's input, px."""
+    resize: PositiveInt = 256
+    """Shorter side before the crop of validation and test, px."""
+    scales: list[PositiveFloat] = field(default_factory=lambda: [1.0, 0.875, 0.75, 0.66])
+    """Multi-scale crop of training: sides as fractions of the shorter side."""
+    flip: Fraction = 0.5
+    """Probability of a horizontal flip in training."""
+
+
+@dataclass
+class ViewsConfig(Section):
+    """Views of one clip at test time; their scores are averaged."""
+
+    num_clips: PositiveInt = 1
+    num_crops: Literal[1, 3, 5, 10] = 1
+    average: Literal["score", "prob"] = "score"
+    """score: mean of logits; prob: mean of softmax probabilities (kept as log-probabilities)."""
+
+
+@dataclass
+class DataConfig(Section):
+    """What is read, from where, and how it is batched."""
+
+    root: str = "???"
+    """The folder of the store: gulp folders, frame folders or videos."""
+    store: Literal["gulp", "frames", "video"] = "gulp"
+    modality: Literal["rgb", "flow"] = "rgb"
+    annotations: Literal["auto", "epic", "csv", "folder", "kinetics", "something", "index", "gulp"] = "auto"
+    """Format of the annotations; auto: told from the file, and from a gulp folder's own metadata where no file is named."""
+    train: str | None = None
+    """Annotations of training (a file or folder); none: `{root}/{modality}_train`, or split `train` of the one index."""
+    val: str | None = None
+    test: str | None = None
+    train_on_val: bool = False
+    quarantine: str | None = None
+    """A list of clips to leave out, as written by `zoopraxis prepare check`."""
+    index_cache: str | None = None
+    """For videos: a folder where the packet indexes of files are kept from run to run."""
+    num_segments: PositiveInt = 8
+    """Frames (or stacks of flow frames) per clip, T, in training and validation."""
+    test_num_segments: PositiveInt | None = None
+    segment_length: PositiveInt = 1
+    """Consecutive frames stacked on the channel axis: 1 for RGB, 5 pairs for flow."""
+    batch_size: PositiveInt = 128
+    """Clips per optimizer step and device, before accumulation."""
+    num_workers: NonNegativeInt = 8
+    pin_memory: bool = True
+    transform: TransformConfig = field(default_factory=TransformConfig)
+
+
+@dataclass
+class ModelConfig(Section):
+    """The network."""
+
+    name: str = "tsn"
+    backbone: str = "resnet50"
+    """An image network of timm."""
+    temporal: str | None = None
+    """A temporal module for the backbone's blocks; none: what the model has by itself."""
+    pretrained: bool = True
+    """Start from the backbone's ImageNet weights."""
+    weights: str | None = None
+    """Start from these weights: a file, a URL, or the name of published ones (`zoopraxis models`)."""
+    heads: dict[str, PositiveInt] | None = None
+    """Classes a head; none: as the annotations have them."""
+    dropout: Annotated[float, Bounds(ge=0, lt=1)] = 0.7
+    partial_bn: bool = True
+    """Freeze every batch norm but the first."""
+    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    std: list[PositiveFloat] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    """Published with std equal to the mean: the EPIC checkpoints were trained so."""
+    args: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the named model's builder."""
+
+
+@dataclass
+class OptimConfig(Section):
+    """The optimizer."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: PositiveFloat = 0.01
+    momentum: Fraction = 0.9
+    weight_decay: NonNegativeFloat = 5e-4
+    nesterov: bool = False
+    groups: Literal["effective", "multipliers"] = "effective"
+    """multipliers: the rates and decays that the published code attaches to its groups, which its optimizer never saw."""
+
+
+@dataclass
+class ScheduleConfig(Section):
+    """The learning rate over time."""
+
+    name: Literal["multistep", "cosine", "constant"] = "multistep"
+    milestones: list[PositiveFloat] = field(default_factory=lambda: [20, 40])
+    """Epochs at which the rate is multiplied by `gamma`."""
+    gamma: PositiveFloat = 0.1
+    warmup_epochs: NonNegativeFloat = 0
+    """Linear warm-up from a hundredth of the rate."""
+
+
+@dataclass
+class EmaConfig(Section):
+    """An exponential moving average of the weights, which validation and test then use."""
+
+    decay: Annotated[float, Bounds(ge=0, lt=1)] = 0.0
+    """0: off."""
+
+
+@dataclass
+class TrainConfig(Section):
+    """A recognition run."""
+
+    seed: NonNegativeInt = 42
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    ema: EmaConfig = field(default_factory=EmaConfig)
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+    compile: bool = False
+    trainer: dict[str, Any] = field(
+        default_factory=lambda: {
+            "max_epochs": 80,
+            "accelerator": "auto",
+            "devices": "auto",
+            "num_nodes": 1,
+            "precision": "32-true",
+            "gradient_clip_val": 20.0,
+            "accumulate_grad_batches": 1,
+            "log_every_n_steps": 5,
+        }
+    )
+    """Arguments of Lightning's Trainer."""
