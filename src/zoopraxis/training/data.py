@@ -1,0 +1,207 @@
+"""From a recipe's data section to clips: which index, which store, which loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+
+from zoopraxis.config.schema import DataConfig
+from zoopraxis.data.annotations import read_annotations
+from zoopraxis.data.clips import ClipDataset
+from zoopraxis.data.index import Clip, ClipIndex
+from zoopraxis.data.loaders import ClipLoader, EpochSampler
+from zoopraxis.data.prepare.check import read_quarantine
+from zoopraxis.data.stores import ClipStore, IntArray, UInt8Array, open_store
+from zoopraxis.data.transforms import MultiScaleCrop, TestTransform, TrainTransform
+from zoopraxis.data.validation import raise_for, validate
+from zoopraxis.errors import ConfigError, DataError
+
+__all__ = ["JoinedStore", "RecognitionData", "Split", "check_split", "open_split"]
+
+_FOLDERS = {"train": ("train",), "val": ("validation", "val"), "test": ("test",)}
+
+
+@dataclass(frozen=True)
+class Split:
+    """The clips of one split, and where their frames are."""
+
+    index: ClipIndex
+    store: ClipStore
+
+
+class JoinedStore:
+    """Clips of several stores; each is read from the first store that has it.
+
+    Args:
+        stores: The stores, at least one.
+    """
+
+    def __init__(self, stores: Sequence[ClipStore]) -> None:
+        self.stores = tuple(stores)
+
+    def num_frames(self, clip: Clip) -> int:
+        """Frames of a clip; `DataError` if no store has it."""
+        return self._holder(clip).num_frames(clip)
+
+    def check(self, clip: Clip) -> None:
+        """`DataError` if no store has the clip."""
+        self._holder(clip)
+
+    def read(self, clip: Clip, frames: IntArray) -> UInt8Array:
+        """Frames of a clip, as its store gives them."""
+        return self._holder(clip).read(clip, frames)
+
+    def _holder(self, clip: Clip) -> ClipStore:
+        errors = []
+        for store in self.stores:
+            try:
+                store.check(clip)
+            except DataError as error:
+                errors.append(error)
+            else:
+                return store
+        raise errors[0]
+
+
+def open_split(config: DataConfig, split: str, *, class_names: Mapping[str, Sequence[str]] | None = None) -> Split | None:
+    """The clips of `split` (train, val or test), without the quarantined; none if the recipe names none and none is found.
+
+    Args:
+        config: The recipe's data section.
+        split: Its name.
+        class_names: Each head's classes in label order, where they are known already: those of the training split.
+
+    Raises:
+        ConfigError: If the root is missing.
+        AnnotationError: If the annotations are broken.
+    """
+    root = Path(config.root)
+    if not root.exists():
+        raise ConfigError(f"data.root={config.root} does not exist; name the folder of the {config.store} store")
+    folder = _store_folder(config, root, split)
+    annotations = getattr(config, split)
+    if annotations is None and (config.store != "gulp" or folder is None):
+        return None
+    index = read_annotations(
+        annotations if annotations is not None else str(folder),
+        format=config.annotations if annotations is not None else "gulp",
+        modality=config.modality,
+        split=split,
+        class_names=class_names,
+    )
+    if folder is None:
+        raise DataError(f"no gulp folder of split {split!r} in {root}: looked for {', '.join(_names(config, split))}")
+    if config.quarantine is not None:
+        index = index.without(read_quarantine(Path(config.quarantine)))
+    return Split(index, open_store(config.store, folder, modality=config.modality, index_cache=config.index_cache))
+
+
+def _names(config: DataConfig, split: str) -> list[str]:
+    return [f"{config.modality}_{name}" for name in _FOLDERS[split]]
+
+
+def _store_folder(config: DataConfig, root: Path, split: str) -> Path | None:
+    """The store's own folder: the root, or for gulp the folder of the split in it."""
+    if config.store != "gulp" or any(root.glob("*.gmeta")):
+        return root
+    return next((root / name for name in _names(config, split) if (root / name).is_dir()), None)
+
+
+def check_split(split: Split, heads: Mapping[str, int]) -> None:
+    """Hold every row of a split against the heads and the store.
+
+    Raises:
+        AnnotationError: In one line, with the first few rows that do not fit.
+    """
+    raise_for(validate(split.index, heads=heads, store=split.store))
+
+
+class RecognitionData(L.LightningDataModule):
+    """Loaders of training and validation, each process reading its own share.
+
+    Args:
+        config: The recipe's data section.
+        heads: Classes a head, which every label must fit.
+        train: The training clips.
+        val: The validation clips, if there are any.
+        seed: Root of the randomness of order and augmentation.
+    """
+
+    def __init__(self, config: DataConfig, *, heads: Mapping[str, int], train: Split, val: Split | None, seed: int) -> None:
+        super().__init__()
+        self.config = config
+        self.heads = dict(heads)
+        self.train = train
+        self.val = val
+        self.seed = seed
+
+    def check(self) -> None:
+        """Hold every row against the heads and the store, before anything is trained.
+
+        Raises:
+            AnnotationError: In one line, with the first few rows that do not fit.
+        """
+        check_split(self.train, self.heads)
+        if self.val is not None:
+            check_split(self.val, self.heads)
+
+    def train_dataloader(self) -> ClipLoader:
+        config = self.config
+        transform = TrainTransform(
+            size=config.transform.size,
+            crop=MultiScaleCrop(config.transform.size, tuple(config.transform.scales)),
+            flip=config.transform.flip,
+            modality=config.modality,
+            segment_length=config.segment_length,
+        )
+        dataset = ClipDataset(
+            self.train.index,
+            self.train.store,
+            transform=transform,
+            num_segments=config.num_segments,
+            segment_length=config.segment_length,
+            seed=self.seed,
+            training=True,
+        )
+        return self._loader(dataset, shuffle=True)
+
+    def val_dataloader(self) -> ClipLoader | list[ClipLoader]:
+        if self.val is None:
+            return []
+        config = self.config
+        transform = TestTransform(
+            size=config.transform.size,
+            resize=config.transform.resize,
+            modality=config.modality,
+            segment_length=config.segment_length,
+        )
+        dataset = ClipDataset(
+            self.val.index,
+            self.val.store,
+            transform=transform,
+            num_segments=config.num_segments,
+            segment_length=config.segment_length,
+            training=False,
+        )
+        return self._loader(dataset, shuffle=False)
+
+    def _loader(self, dataset: ClipDataset, *, shuffle: bool) -> ClipLoader:
+        trainer = self.trainer
+        sampler = EpochSampler(
+            len(dataset),
+            seed=self.seed,
+            shuffle=shuffle,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+            pad="repeat" if shuffle else "mark",
+        )
+        return ClipLoader(
+            dataset,
+            sampler,
+            batch_size=self.config.batch_size,
+            num_workers=self.config.num_workers,
+            pin_memory=self.config.pin_memory,
+        )

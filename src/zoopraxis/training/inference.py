@@ -1,0 +1,310 @@
+"""A trained network at work: the scores of a split in a results file, the classes of one video."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+import numpy as np
+import torch
+
+from zoopraxis.config.load import config_from_dict
+from zoopraxis.config.schema import DataConfig, TrainConfig, ViewsConfig
+from zoopraxis.data.clips import ClipDataset
+from zoopraxis.data.decoding import VideoReader
+from zoopraxis.data.index import UNLABELLED, ClipIndex
+from zoopraxis.data.loaders import ClipLoader, EpochSampler
+from zoopraxis.data.stores.video import VideoStore
+from zoopraxis.data.transforms import NumCrops, TestTransform
+from zoopraxis.errors import ConfigError, DataError
+from zoopraxis.evaluation.accuracy import head_accuracies
+from zoopraxis.evaluation.actions import top_actions
+from zoopraxis.evaluation.results import Results, save_results
+from zoopraxis.models.base import VideoModel
+from zoopraxis.models.checkpoints import load_model
+from zoopraxis.models.preprocessing import Preprocessing, normalize
+from zoopraxis.training.data import Split, check_split, open_split
+from zoopraxis.training.system import RecognitionSystem, average_views
+from zoopraxis.training.trainer import inference_trainer, quiet_lightning
+
+__all__ = ["TestOptions", "TestOutcome", "predict", "test"]
+
+
+@dataclass(frozen=True)
+class TestOptions:
+    """What a test may set otherwise than the checkpoint's own configuration; none: as it stands there.
+
+    Attributes:
+        root: The store's root folder.
+        annotations: Annotations of the split.
+        store: `gulp`, `frames` or `video`.
+        num_segments: Frames a view, T.
+        num_clips: Views along time.
+        num_crops: Views in space: 1, 3, 5 or 10.
+        average: `score` or `prob`.
+        batch_size: Clips a batch.
+        num_workers: Reading processes.
+        quarantine: A list of clips to leave out.
+    """
+
+    __test__ = False  # pytest: not a test class
+
+    root: str | None = None
+    annotations: str | None = None
+    store: str | None = None
+    num_segments: int | None = None
+    num_clips: int | None = None
+    num_crops: int | None = None
+    average: str | None = None
+    batch_size: int | None = None
+    num_workers: int | None = None
+    quarantine: str | None = None
+
+
+@dataclass(frozen=True)
+class TestOutcome:
+    """What a test found.
+
+    Attributes:
+        results: The scores, as they stand in the results file.
+        metrics: Accuracies in percent, where the split has labels.
+    """
+
+    results: Results
+    metrics: dict[str, float]
+
+
+def test(
+    checkpoint: str | Path,
+    results_path: str | Path,
+    *,
+    split: str,
+    options: TestOptions | None = None,
+    accelerator: str = "auto",
+    devices: int | str = "auto",
+    show_progress: bool = False,
+) -> TestOutcome:
+    """Score every clip of a split and write a results file.
+
+    Args:
+        checkpoint: Of a run, or a published one (a file, a URL or a name of `zoopraxis models`).
+        results_path: Where the results go: `.npz`, `.safetensors`, `.pkl` or `.pt`.
+        split: `train`, `val` or `test`.
+        options: What differs from the checkpoint's configuration; a published checkpoint has none, so `root` must be given.
+        accelerator: Lightning's name of the kind of device.
+        devices: How many, or `auto`.
+        show_progress: Whether to draw a progress bar on standard error.
+
+    Raises:
+        ConfigError: If there is nothing to read from.
+        CheckpointError: If the checkpoint cannot be loaded.
+        DataError: If a clip cannot be read, or a label exceeds its head.
+    """
+    options = options or TestOptions()
+    model = load_model(checkpoint)
+    config = _run_config(model)
+    views = _views(config, options, model.preprocessing, split)
+    data = _data_config(config, options, model.preprocessing, split)
+    opened = open_split(data, split, class_names=None if config is None else model.class_names)
+    if opened is None:
+        raise ConfigError(f"no clips of split {split!r} in {data.root}; name their annotations with --annotations")
+    check_split(opened, model.heads)
+    with quiet_lightning():
+        trainer = inference_trainer(accelerator=accelerator, devices=devices, show_progress=show_progress)
+        system = RecognitionSystem(model, average=views.average)
+        trainer.test(system, _TestData(opened, model.preprocessing, views, data), verbose=False)
+    assert system.tested is not None
+    rows, scores = system.tested
+    results = Results(opened.index.clip_ids[rows], scores, _meta(model, views, split, checkpoint))
+    if trainer.is_global_zero:
+        save_results(results, results_path)
+    labels = {head: values for head, values in opened.index.labels().items() if head in scores}
+    is_labelled = labels.keys() == scores.keys() and all((values != UNLABELLED).all() for values in labels.values())
+    return TestOutcome(results, head_accuracies(scores, labels) if is_labelled else {})
+
+
+def predict(
+    checkpoint: str | Path,
+    video: str | Path,
+    *,
+    start_seconds: float | None = None,
+    stop_seconds: float | None = None,
+    top: int = 5,
+    options: TestOptions | None = None,
+) -> dict[str, list[tuple[str, float]]]:
+    """The likeliest classes of one video, or of a span of it.
+
+    Args:
+        checkpoint: Of a run, or a published one.
+        video: A video file.
+        start_seconds: Where the span begins; none: at the start.
+        stop_seconds: Where it ends, exclusive; none: at the end.
+        top: Classes a head.
+        options: Views and frames that differ from the checkpoint's configuration.
+
+    Returns:
+        For each head, and for `action` where there are verbs and nouns, names and probabilities, the likeliest first.
+
+    Raises:
+        DataError: If the video cannot be read or the span is not in it.
+        CheckpointError: If the checkpoint cannot be loaded, or needs optical flow.
+    """
+    if top < 1:
+        raise ConfigError(f"top is {top}, but it must be at least 1; try top=5")
+    path = Path(video)
+    if not path.is_file():
+        raise DataError(f"there is no video {path}")
+    model = load_model(checkpoint)
+    if model.preprocessing.modality != "rgb":
+        raise ConfigError(
+            f"{checkpoint} was trained on optical flow, which a video does not hold; "
+            "make it with: zoopraxis prepare flow, then use: zoopraxis test"
+        )
+    if (start_seconds is None) != (stop_seconds is None):
+        with VideoReader(path) as reader:
+            start_seconds = 0.0 if start_seconds is None else start_seconds
+            stop_seconds = reader.duration_seconds if stop_seconds is None else stop_seconds
+    views = _views(_run_config(model), options or TestOptions(), model.preprocessing, "val")
+    index = ClipIndex.from_columns(
+        clip_id=[path.name],
+        source=[path.name],
+        labels={},
+        class_names={},
+        start_seconds=start_seconds,
+        stop_seconds=stop_seconds,
+    )
+    dataset = _test_dataset(Split(index, VideoStore(path.parent)), model.preprocessing, views)
+    clip = dataset[0, 0]["clip"]
+    views_VTCHW = clip if dataset.num_views > 1 else clip[None]
+    model.eval()
+    with torch.inference_mode():
+        logits = model(normalize(views_VTCHW, model.preprocessing))
+    scores = {head: average_views(value.float(), dataset.num_views, views.average).numpy() for head, value in logits.items()}
+    return _top_classes(scores, model.class_names, top)
+
+
+@dataclass(frozen=True)
+class _Views:
+    """What is looked at of each clip."""
+
+    num_segments: int
+    num_clips: int
+    num_crops: int
+    average: str
+
+
+class _TestData(L.LightningDataModule):
+    """The loader of a test, each process reading its own share."""
+
+    def __init__(self, split: Split, preprocessing: Preprocessing, views: _Views, config: DataConfig) -> None:
+        super().__init__()
+        self.dataset = _test_dataset(split, preprocessing, views)
+        self.config = config
+
+    def test_dataloader(self) -> ClipLoader:
+        trainer = self.trainer
+        assert trainer is not None
+        sampler = EpochSampler(
+            len(self.dataset), shuffle=False, rank=trainer.global_rank, world_size=trainer.world_size, pad="mark"
+        )
+        return ClipLoader(
+            self.dataset,
+            sampler,
+            batch_size=self.config.batch_size,
+            num_workers=self.config.num_workers,
+            pin_memory=self.config.pin_memory,
+        )
+
+
+def _test_dataset(split: Split, preprocessing: Preprocessing, views: _Views) -> ClipDataset:
+    transform = TestTransform(
+        size=preprocessing.size,
+        resize=preprocessing.resize,
+        num_crops=cast("NumCrops", views.num_crops),
+        modality=preprocessing.modality,
+        segment_length=preprocessing.segment_length,
+    )
+    return ClipDataset(
+        split.index,
+        split.store,
+        transform=transform,
+        num_segments=views.num_segments,
+        segment_length=preprocessing.segment_length,
+        training=False,
+        num_clips=views.num_clips,
+    )
+
+
+def _run_config(model: VideoModel) -> TrainConfig | None:
+    """The configuration that the model was trained with; none for a published one."""
+    stored = model.record.get("config")
+    return None if stored is None else config_from_dict(stored)
+
+
+def _views(config: TrainConfig | None, options: TestOptions, preprocessing: Preprocessing, split: str) -> _Views:
+    defaults = config.views if config is not None else ViewsConfig()
+    test_num_segments = config.data.test_num_segments if config is not None and split == "test" else None
+    views = _Views(
+        num_segments=options.num_segments or test_num_segments or preprocessing.num_segments,
+        num_clips=options.num_clips or defaults.num_clips,
+        num_crops=options.num_crops or defaults.num_crops,
+        average=options.average or defaults.average,
+    )
+    if views.num_crops not in (1, 3, 5, 10):
+        raise ConfigError(f"num_crops is {views.num_crops}, but it must be 1, 3, 5 or 10")
+    if views.average not in ("score", "prob"):
+        raise ConfigError(f"average is {views.average!r}, but it must be score or prob")
+    return views
+
+
+def _data_config(config: TrainConfig | None, options: TestOptions, preprocessing: Preprocessing, split: str) -> DataConfig:
+    """The data section of the checkpoint's run, with what the options change."""
+    changes: dict[str, Any] = {
+        "modality": preprocessing.modality,
+        "segment_length": preprocessing.segment_length,
+        "root": options.root,
+        "store": options.store,
+        "batch_size": options.batch_size,
+        "num_workers": options.num_workers,
+        "quarantine": options.quarantine,
+        "annotations": None if options.annotations is None else "auto",
+        split: options.annotations,
+    }
+    given = {name: value for name, value in changes.items() if value is not None}
+    data = dataclasses.replace(config.data if config is not None else DataConfig(), **given)
+    if data.root == "???":
+        raise ConfigError("the checkpoint does not say where the clips are; name the store's folder with --root")
+    return data
+
+
+def _meta(model: VideoModel, views: _Views, split: str, checkpoint: str | Path) -> dict[str, Any]:
+    """How the scores came about."""
+    return {
+        "averaging": views.average,
+        "views": f"{views.num_clips}x{views.num_crops}",
+        "num_segments": views.num_segments,
+        "split": split,
+        "checkpoint": Path(checkpoint).name,
+        "preprocessing": model.preprocessing.to_dict(),
+    }
+
+
+def _top_classes(
+    scores: Mapping[str, np.ndarray[Any, Any]], class_names: Mapping[str, tuple[str, ...]], top: int
+) -> dict[str, list[tuple[str, float]]]:
+    best: dict[str, list[tuple[str, float]]] = {}
+    for head, values in scores.items():
+        probabilities = torch.from_numpy(values[0]).softmax(0).numpy()
+        order = np.argsort(-probabilities, kind="stable")[:top]
+        best[head] = [(class_names[head][label], float(probabilities[label])) for label in order]
+    if {"verb", "noun"} <= scores.keys():
+        actions = top_actions(scores["verb"], scores["noun"], top)
+        best["action"] = [
+            (f"{class_names['verb'][verb]} {class_names['noun'][noun]}", float(probability))
+            for verb, noun, probability in zip(actions.verbs[0], actions.nouns[0], actions.probabilities[0], strict=True)
+        ]
+    return best

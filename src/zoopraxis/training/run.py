@@ -1,0 +1,188 @@
+"""Whole runs: train, test on a split, predict on one video."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from zoopraxis.config.load import config_to_dict, config_to_yaml
+from zoopraxis.config.schema import TrainConfig
+from zoopraxis.data.index import ClipIndex
+from zoopraxis.errors import ConfigError
+from zoopraxis.files import write_text
+from zoopraxis.models.base import VideoModel
+from zoopraxis.models.build import create_model
+from zoopraxis.models.checkpoints import initialize, model_record
+from zoopraxis.models.preprocessing import Preprocessing
+from zoopraxis.training.data import JoinedStore, RecognitionData, Split, open_split
+from zoopraxis.training.system import RecognitionSystem
+from zoopraxis.training.trainer import build_trainer, quiet_lightning, resolve_monitor
+
+__all__ = ["TrainOutcome", "train"]
+
+_MAY_CHANGE = ("run", "trainer.max_epochs", "trainer.devices", "trainer.num_nodes", "data.num_workers", "data.pin_memory")
+"""What a resumed run may set otherwise than the run it goes on with."""
+
+
+@dataclass(frozen=True)
+class TrainOutcome:
+    """What a training run left behind.
+
+    Attributes:
+        run_dir: Its folder: `config.yaml`, `metrics.json`, `checkpoints/`, logs.
+        best_checkpoint: The best by the watched metric; without a validation split the last.
+        last_checkpoint: The last.
+        metrics: Of the last validation, by name (accuracies in percent).
+        num_train_clips: Clips an epoch.
+        resumed: Whether it went on from a checkpoint.
+    """
+
+    run_dir: Path
+    best_checkpoint: Path
+    last_checkpoint: Path
+    metrics: dict[str, float]
+    num_train_clips: int
+    resumed: bool
+
+
+def train(config: TrainConfig, *, show_progress: bool = False) -> TrainOutcome:
+    """Train a recognition network, or go on with a run that was broken off.
+
+    Everything is checked before the first step: settings, devices, every annotation row and the presence of its frames.
+
+    Args:
+        config: The run's settings, as `load_config` gives them.
+        show_progress: Whether to draw a progress bar on standard error.
+
+    Raises:
+        ConfigError: If a setting does not fit, or the run folder holds a run with other settings.
+        DataError: If annotations or frames are broken, or the loss is not finite (the message names the clips).
+    """
+    run_dir = Path(config.run.dir)
+    checkpoint = _checkpoint_to_resume(config, run_dir)
+    train_split = open_split(config.data, "train")
+    if train_split is None:
+        raise ConfigError(
+            f"no training clips: data.train is not set and data.root={config.data.root} has no gulp folder of them"
+        )
+    val_split = open_split(config.data, "val", class_names=train_split.index.class_names)
+    if config.data.train_on_val and val_split is not None:
+        train_split = _join(train_split, val_split)
+    heads = config.model.heads or train_split.index.heads
+    data = RecognitionData(config.data, heads=heads, train=train_split, val=val_split, seed=config.seed)
+    data.check()
+
+    monitor = None if val_split is None else resolve_monitor(config.run.monitor, list(heads))
+    with quiet_lightning():
+        trainer = build_trainer(config, run_dir, monitor=monitor, show_progress=show_progress)
+        model = _build_model(config, heads, has_initial_weights=checkpoint is None)
+        system = RecognitionSystem(
+            model,
+            optim=config.optim,
+            schedule=config.schedule,
+            seed=config.seed,
+            train_clip_ids=train_split.index.clip_ids,
+            record=model_record(model, class_names=train_split.index.class_names, config=config_to_dict(config)),
+        )
+        if config.compile:
+            model.compile()
+        if trainer.is_global_zero:
+            write_text(run_dir / "config.yaml", config_to_yaml(config))
+        trainer.fit(system, datamodule=data, ckpt_path=checkpoint)
+        if val_split is not None and monitor not in trainer.callback_metrics:
+            trainer.validate(system, datamodule=data, verbose=False)
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+    if trainer.is_global_zero:
+        write_text(run_dir / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    last = run_dir / "checkpoints" / "last.ckpt"
+    best = run_dir / "checkpoints" / "best.ckpt"
+    return TrainOutcome(
+        run_dir=run_dir,
+        best_checkpoint=best if best.exists() else last,
+        last_checkpoint=last,
+        metrics=metrics,
+        num_train_clips=len(train_split.index),
+        resumed=checkpoint is not None,
+    )
+
+
+def _checkpoint_to_resume(config: TrainConfig, run_dir: Path) -> Path | None:
+    """The checkpoint to go on from, if the folder holds a run of the same settings.
+
+    Raises:
+        ConfigError: If the folder's run has other settings, or may not be resumed.
+    """
+    if config.run.resume not in ("auto", "never"):
+        chosen = Path(config.run.resume)
+        if not chosen.is_file():
+            raise ConfigError(f"run.resume={config.run.resume} is no file; name a checkpoint, or use auto or never")
+        return chosen
+    last = run_dir / "checkpoints" / "last.ckpt"
+    is_first_process = int(os.environ.get("LOCAL_RANK", "0")) == 0
+    stored_path = run_dir / "config.yaml"
+    if config.run.resume == "never" and stored_path.exists() and is_first_process:
+        raise ConfigError(f"{run_dir} holds a run already and run.resume=never; choose another run.dir")
+    if not last.exists():
+        return None
+    stored = _flat(yaml.safe_load(stored_path.read_text())) if stored_path.exists() else {}
+    wanted = _flat(config_to_dict(config))
+    for path in sorted(stored.keys() | wanted.keys()):
+        if path in _MAY_CHANGE or path.split(".")[0] in _MAY_CHANGE or stored.get(path) == wanted.get(path):
+            continue
+        raise ConfigError(
+            f"{run_dir} holds a run with {path}={stored.get(path)}, and this one has {path}={wanted.get(path)}; "
+            "choose another run.dir, or give the old settings to go on with it"
+        )
+    return last
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        path = f"{prefix}{key}"
+        flat |= _flat(value, f"{path}.") if isinstance(value, Mapping) and value else {path: value}
+    return flat
+
+
+def _build_model(config: TrainConfig, heads: Mapping[str, int], *, has_initial_weights: bool) -> VideoModel:
+    """The network as a run starts with it; one that goes on from a checkpoint needs no initial weights."""
+    data, model_config = config.data, config.model
+    preprocessing = Preprocessing(
+        modality=data.modality,
+        size=data.transform.size,
+        resize=data.transform.resize,
+        mean=tuple(model_config.mean),
+        std=tuple(model_config.std),
+        num_segments=data.num_segments,
+        segment_length=data.segment_length,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = create_model(
+            model_config.name,
+            heads=heads,
+            backbone=model_config.backbone,
+            temporal=model_config.temporal,
+            num_segments=data.num_segments,
+            segment_length=data.segment_length,
+            modality=data.modality,
+            pretrained=model_config.pretrained and has_initial_weights and model_config.weights is None,
+            dropout=model_config.dropout,
+            partial_bn=model_config.partial_bn,
+            preprocessing=preprocessing,
+            **model_config.args,
+        )
+    if model_config.weights is not None and has_initial_weights:
+        initialize(model, model_config.weights)
+    return model
+
+
+def _join(train_split: Split, val_split: Split) -> Split:
+    return Split(ClipIndex.concat([train_split.index, val_split.index]), JoinedStore([train_split.store, val_split.store]))

@@ -1,0 +1,200 @@
+"""The recognition system: what one step of training, validation and test does.
+
+# B clips, V views a clip, T frames, C channels
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+
+from zoopraxis.config.schema import OptimConfig, ScheduleConfig
+from zoopraxis.data.index import UNLABELLED
+from zoopraxis.errors import DataError
+from zoopraxis.evaluation.accuracy import head_accuracies
+from zoopraxis.models.base import VideoModel
+from zoopraxis.models.preprocessing import normalize
+from zoopraxis.training.optim import build_optimizer, learning_rate_factor
+
+__all__ = ["RecognitionSystem"]
+
+
+class RecognitionSystem(L.LightningModule):
+    """A network with the loss, the optimizer and the metrics of recognition.
+
+    Every random draw of a training step comes from (seed, epoch, batch, rank): a resumed run draws what the unbroken one drew.
+
+    Args:
+        model: Maps (B, T, C, H, W) to `{head: logits (B, classes)}`; carries `preprocessing`.
+        optim: The optimizer's settings; none for a system that only tests.
+        schedule: The learning rate's settings.
+        seed: Root of the randomness of dropout.
+        train_clip_ids: Ids of the training clips by row, for messages.
+        record: What `load_model` needs to build the network again; kept in each checkpoint under `zoopraxis`.
+        average: How views are averaged: `score` (logits) or `prob` (softmax probabilities, given back as logarithms).
+    """
+
+    def __init__(
+        self,
+        model: VideoModel,
+        *,
+        optim: OptimConfig | None = None,
+        schedule: ScheduleConfig | None = None,
+        seed: int = 0,
+        train_clip_ids: np.ndarray[Any, np.dtype[np.str_]] | None = None,
+        record: dict[str, Any] | None = None,
+        average: str = "score",
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.optim = optim
+        self.schedule = schedule
+        self.seed = seed
+        self.train_clip_ids = train_clip_ids
+        self.record = record
+        self.average = average
+        self.tested: tuple[np.ndarray[Any, Any], dict[str, np.ndarray[Any, Any]]] | None = None
+        """After a test: row numbers (N,) and for each head the scores (N, classes)."""
+        self._outputs: list[dict[str, Tensor]] = []
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        clip = batch["clip"]
+        if clip.ndim == 6:
+            batch["num_views"] = clip.shape[1]
+            clip = clip.flatten(0, 1)
+        batch["clip"] = normalize(clip, self.model.preprocessing)
+        return batch
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        torch.manual_seed(_step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
+        logits = self.model(batch["clip"])
+        losses = _losses(logits, batch["labels"])
+        loss = torch.stack(list(losses.values())).mean()
+        if not torch.isfinite(loss):
+            raise DataError(self._not_finite(float(loss.detach()), batch, batch_idx))
+        num_clips = len(batch["index"])
+        self.log("train/loss", loss, prog_bar=True, batch_size=num_clips)
+        for head, value in losses.items():
+            self.log(f"train/{head}_loss", value, batch_size=num_clips)
+            correct = logits[head].argmax(1) == batch["labels"][head]
+            self.log(f"train/{head}_acc@1", 100 * correct.float().mean(), batch_size=num_clips)
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self._collect(batch)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self._collect(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        _, scores, labels = self._gather()
+        for name, value in _metrics(scores, labels).items():
+            self.log(f"val/{name}", value, prog_bar=name.endswith("acc@1"))
+
+    def on_test_epoch_end(self) -> None:
+        rows, scores, _ = self._gather()
+        self.tested = (rows, scores)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        assert self.optim is not None
+        assert self.schedule is not None
+        optimizer = build_optimizer(self.model, self.optim)
+        steps_per_epoch, num_steps = self._num_steps()
+        factor = learning_rate_factor(self.schedule, steps_per_epoch=steps_per_epoch, num_steps=num_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+
+    def _num_steps(self) -> tuple[int, int]:
+        """Optimizer steps an epoch and in all.
+
+        Lightning's own estimate cannot serve here: it sets up the loaders before their state is restored, so that a resumed
+        run would begin its epoch anew.
+        """
+        trainer = self.trainer
+        num_batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+        limit = trainer.limit_train_batches
+        if isinstance(limit, float):
+            num_batches = int(num_batches * limit)
+        elif limit is not None:
+            num_batches = min(num_batches, limit)
+        steps_per_epoch = max(1, math.ceil(num_batches / trainer.accumulate_grad_batches))
+        num_steps = steps_per_epoch * max(1, trainer.max_epochs or 1)
+        return steps_per_epoch, min(num_steps, trainer.max_steps) if trainer.max_steps > 0 else num_steps
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["zoopraxis"] = self.record
+
+    def _collect(self, batch: dict[str, Any]) -> None:
+        logits = self.model(batch["clip"])
+        num_views = batch.get("num_views", 1)
+        output = {f"score:{head}": average_views(value.float(), num_views, self.average) for head, value in logits.items()}
+        output |= {f"label:{head}": batch["labels"][head] for head in logits}
+        output["index"] = batch["index"]
+        self._outputs.append(output)
+
+    def _gather(self) -> tuple[np.ndarray[Any, Any], dict[str, np.ndarray[Any, Any]], dict[str, np.ndarray[Any, Any]]]:
+        """All processes' outputs by row: each row once, in ascending order."""
+        merged = {key: torch.cat([output[key] for output in self._outputs]) for key in self._outputs[0]}
+        self._outputs.clear()
+        if self.trainer.world_size > 1:
+            gathered = cast("dict[str, Tensor]", self.all_gather(merged))
+            merged = {key: value.flatten(0, 1) for key, value in gathered.items()}
+        arrays = {key: value.cpu().numpy() for key, value in merged.items()}
+        is_clip = arrays["index"] >= 0
+        arrays = {key: values[is_clip] for key, values in arrays.items()}
+        rows, first = np.unique(arrays["index"], return_index=True)
+        heads = [key.removeprefix("score:") for key in arrays if key.startswith("score:")]
+        scores = {head: arrays[f"score:{head}"][first] for head in heads}
+        labels = {head: arrays[f"label:{head}"][first] for head in heads}
+        return rows, scores, labels
+
+    def _not_finite(self, loss: float, batch: dict[str, Any], batch_idx: int) -> str:
+        rows = batch["index"].tolist()
+        ids = [str(self.train_clip_ids[row]) for row in rows] if self.train_clip_ids is not None else [str(r) for r in rows]
+        return (
+            f"the loss is {loss} in epoch {self.current_epoch}, batch {batch_idx}, of the clips {', '.join(ids)}; "
+            f"look at these clips, or lower optim.lr or raise trainer.precision"
+        )
+
+
+def average_views(scores_BVxK: Tensor, num_views: int, average: str) -> Tensor:
+    """The mean over each clip's views.
+
+    Args:
+        scores_BVxK: Logits, shape (B * num_views, classes), the views of a clip side by side.
+        num_views: Views a clip.
+        average: `score`: mean of logits; `prob`: logarithm of the mean of softmax probabilities.
+
+    Returns:
+        Shape (B, classes).
+    """
+    scores_BVK = scores_BVxK.reshape(-1, num_views, scores_BVxK.shape[-1])
+    if average == "prob":
+        return scores_BVK.softmax(-1).mean(1).clamp_min(torch.finfo(scores_BVK.dtype).tiny).log()
+    return scores_BVK.mean(1)
+
+
+def _losses(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {head: F.cross_entropy(logits[head].float(), labels[head]) for head in logits}
+
+
+def _metrics(scores: dict[str, np.ndarray[Any, Any]], labels: dict[str, np.ndarray[Any, Any]]) -> dict[str, float]:
+    tensors = {head: torch.from_numpy(values) for head, values in scores.items()}
+    truth = {head: torch.from_numpy(values) for head, values in labels.items()}
+    if any(bool((values == UNLABELLED).any()) for values in truth.values()):
+        raise DataError("the validation split has clips without labels; name a labelled one with data.val=...")
+    losses = _losses(tensors, truth)
+    metrics = {f"{head}_loss": float(loss) for head, loss in losses.items()}
+    metrics["loss"] = float(np.mean(list(metrics.values())))
+    return metrics | head_accuracies(scores, labels)
+
+
+def _step_seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
