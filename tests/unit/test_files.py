@@ -16,9 +16,14 @@ def test_what_is_written_is_there_and_nothing_else(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "results.npz"
     write_bytes(target, b"old")
-    with pytest.raises(RuntimeError, match="half way"), atomic_path(target) as temporary:
-        temporary.write_bytes(b"ne")
-        raise RuntimeError("half way")
+
+    def write_half() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_bytes(b"ne")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        write_half()
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 

@@ -15,11 +15,11 @@ from zoopraxis.data.index import Clip, ClipIndex
 from zoopraxis.data.loaders import ClipLoader, EpochSampler
 from zoopraxis.data.prepare.check import read_quarantine
 from zoopraxis.data.stores import ClipStore, IntArray, UInt8Array, open_store
-from zoopraxis.data.transforms import MultiScaleCrop, TestTransform, TrainTransform
+from zoopraxis.data.transforms import ClipTransform, MultiScaleCrop, TestTransform, TrainTransform
 from zoopraxis.data.validation import raise_for, validate
 from zoopraxis.errors import ConfigError, DataError
 
-__all__ = ["JoinedStore", "RecognitionData", "Split", "check_split", "open_split"]
+__all__ = ["JoinedStore", "RecognitionData", "Split", "check_split", "distributed_loader", "open_split"]
 
 _FOLDERS = {"train": ("train",), "val": ("validation", "val"), "test": ("test",)}
 
@@ -157,16 +157,7 @@ class RecognitionData(L.LightningDataModule):
             modality=config.modality,
             segment_length=config.segment_length,
         )
-        dataset = ClipDataset(
-            self.train.index,
-            self.train.store,
-            transform=transform,
-            num_segments=config.num_segments,
-            segment_length=config.segment_length,
-            seed=self.seed,
-            training=True,
-        )
-        return self._loader(dataset, shuffle=True)
+        return self._loader(self.train, transform, training=True)
 
     def val_dataloader(self) -> ClipLoader | list[ClipLoader]:
         if self.val is None:
@@ -178,30 +169,37 @@ class RecognitionData(L.LightningDataModule):
             modality=config.modality,
             segment_length=config.segment_length,
         )
-        dataset = ClipDataset(
-            self.val.index,
-            self.val.store,
-            transform=transform,
-            num_segments=config.num_segments,
-            segment_length=config.segment_length,
-            training=False,
-        )
-        return self._loader(dataset, shuffle=False)
+        return self._loader(self.val, transform, training=False)
 
-    def _loader(self, dataset: ClipDataset, *, shuffle: bool) -> ClipLoader:
-        trainer = self.trainer
-        sampler = EpochSampler(
-            len(dataset),
+    def _loader(self, split: Split, transform: ClipTransform, *, training: bool) -> ClipLoader:
+        dataset = ClipDataset(
+            split.index,
+            split.store,
+            transform=transform,
+            num_segments=self.config.num_segments,
+            segment_length=self.config.segment_length,
             seed=self.seed,
-            shuffle=shuffle,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-            pad="repeat" if shuffle else "mark",
+            training=training,
         )
-        return ClipLoader(
-            dataset,
-            sampler,
-            batch_size=self.config.batch_size,
-            num_workers=self.config.num_workers,
-            pin_memory=self.config.pin_memory,
-        )
+        return distributed_loader(dataset, self.trainer, self.config, seed=self.seed, shuffle=training)
+
+
+def distributed_loader(
+    dataset: ClipDataset, trainer: L.Trainer | None, config: DataConfig, *, seed: int = 0, shuffle: bool
+) -> ClipLoader:
+    """This process's share of the clips; in training all shares are made equal by repeats, else each clip comes once."""
+    sampler = EpochSampler(
+        len(dataset),
+        seed=seed,
+        shuffle=shuffle,
+        rank=trainer.global_rank if trainer else 0,
+        world_size=trainer.world_size if trainer else 1,
+        pad="repeat" if shuffle else "mark",
+    )
+    return ClipLoader(
+        dataset,
+        sampler,
+        batch_size=config.batch_size,
+        num_workers=config.num_workers,
+        pin_memory=config.pin_memory,
+    )

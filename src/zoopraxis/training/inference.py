@@ -17,7 +17,7 @@ from zoopraxis.config.schema import DataConfig, TrainConfig, ViewsConfig
 from zoopraxis.data.clips import ClipDataset
 from zoopraxis.data.decoding import VideoReader
 from zoopraxis.data.index import UNLABELLED, ClipIndex
-from zoopraxis.data.loaders import ClipLoader, EpochSampler
+from zoopraxis.data.loaders import ClipLoader
 from zoopraxis.data.stores.video import VideoStore
 from zoopraxis.data.transforms import NumCrops, TestTransform
 from zoopraxis.errors import ConfigError, DataError
@@ -27,7 +27,7 @@ from zoopraxis.evaluation.results import Results, save_results
 from zoopraxis.models.base import VideoModel
 from zoopraxis.models.checkpoints import load_model
 from zoopraxis.models.preprocessing import Preprocessing, normalize
-from zoopraxis.training.data import Split, check_split, open_split
+from zoopraxis.training.data import Split, check_split, distributed_loader, open_split
 from zoopraxis.training.system import RecognitionSystem, average_views
 from zoopraxis.training.trainer import inference_trainer, quiet_lightning
 
@@ -206,18 +206,7 @@ class _TestData(L.LightningDataModule):
         self.config = config
 
     def test_dataloader(self) -> ClipLoader:
-        trainer = self.trainer
-        assert trainer is not None
-        sampler = EpochSampler(
-            len(self.dataset), shuffle=False, rank=trainer.global_rank, world_size=trainer.world_size, pad="mark"
-        )
-        return ClipLoader(
-            self.dataset,
-            sampler,
-            batch_size=self.config.batch_size,
-            num_workers=self.config.num_workers,
-            pin_memory=self.config.pin_memory,
-        )
+        return distributed_loader(self.dataset, self.trainer, self.config, shuffle=False)
 
 
 def _test_dataset(split: Split, preprocessing: Preprocessing, views: _Views) -> ClipDataset:

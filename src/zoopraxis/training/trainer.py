@@ -82,7 +82,7 @@ def quiet_lightning() -> Iterator[None]:
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\..*", category=UserWarning)
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
             yield
     finally:
         logger.setLevel(level)
