@@ -53,9 +53,7 @@ def labels_of(clip_ids: npt.NDArray[np.str_], table: pd.DataFrame) -> Recognitio
             )
     if not table.index.is_unique:
         repeated = table.index[table.index.duplicated()]
-        raise AnnotationError(
-            f"the annotations have {len(repeated)} repeated ids, first {repeated[0]}; leave one row each"
-        )
+        raise AnnotationError(f"the annotations have {len(repeated)} repeated ids, first {repeated[0]}; leave one row each")
     rows = table.index.get_indexer(pd.Index(clip_ids))
     absent = clip_ids[rows < 0]
     if len(absent):

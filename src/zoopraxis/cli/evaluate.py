@@ -1,0 +1,166 @@
+"""`zoopraxis evaluate`: the metrics of a results file, and a report."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoopraxis.cli import console
+from zoopraxis.cli.config import Json
+from zoopraxis.cli.outputs import check_output
+from zoopraxis.errors import ConfigError
+
+if TYPE_CHECKING:
+    from zoopraxis.cli.truth import IntArray, Truth
+    from zoopraxis.evaluation.metrics import MetricTable
+    from zoopraxis.evaluation.results import Results
+
+__all__ = ["command"]
+
+
+class _Challenge(StrEnum):
+    RECOGNITION = "recognition"
+
+
+class _Store(StrEnum):
+    GULP, FRAMES, VIDEO = "gulp", "frames", "video"
+
+
+_ResultsFile = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results file.")]
+_Annotations = Annotated[Path, typer.Argument(metavar="ANNOTATIONS", help="The annotations of the clips that were scored.")]
+_ChallengeName = Annotated[
+    _Challenge | None, typer.Option(help="The challenge; by default recognition, where there are verbs and nouns.")
+]
+_Format = Annotated[str, typer.Option(help="Format of ANNOTATIONS; auto: told from the file.")]
+_TailVerbs = Annotated[Path | None, typer.Option(help="Rare verbs; by default the file beside ANNOTATIONS.")]
+_TailNouns = Annotated[Path | None, typer.Option(help="Rare nouns; by default the file beside ANNOTATIONS.")]
+_Unseen = Annotated[Path | None, typer.Option(help="Participants not trained on; by default the split's file beside.")]
+_GlobalSoftmax = Annotated[
+    bool, typer.Option("--global-softmax", help="Rank actions as the published code does, by a softmax over all clips.")
+]
+_Report = Annotated[Path | None, typer.Option(metavar="FILE.html", help="Also write a report.")]
+_Training = Annotated[
+    Path | None, typer.Option(help="The training clips: give the numbers of named classes, and their counts for the report.")
+]
+_Root = Annotated[Path | None, typer.Option(help="For the report: the folder of the clips' RGB frames.")]
+_StoreKind = Annotated[_Store | None, typer.Option(help="For the report: what --root holds; by default gulp files or videos.")]
+
+
+def command(
+    results: _ResultsFile,
+    annotations: _Annotations,
+    challenge: _ChallengeName = None,
+    format: _Format = "auto",
+    tail_verbs: _TailVerbs = None,
+    tail_nouns: _TailNouns = None,
+    unseen_participants: _Unseen = None,
+    global_softmax: _GlobalSoftmax = False,
+    report: _Report = None,
+    training_annotations: _Training = None,
+    root: _Root = None,
+    store: _StoreKind = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the report.")] = False,
+    json: Json = False,
+) -> None:
+    """Compute the metrics of a results file against annotations: a challenge's, or the accuracies of its heads."""
+    if report is not None:
+        check_output(report, what="a report", suffixes=(".html",), force=force)
+
+    from zoopraxis.cli.truth import read_truth, strip_reader
+    from zoopraxis.evaluation.metrics import classification_metrics
+    from zoopraxis.evaluation.results import load_results
+
+    scored = load_results(results)
+    truth = read_truth(annotations, scored, training=training_annotations, format=format)
+    named = {"tail_verbs": tail_verbs, "tail_nouns": tail_nouns, "unseen_participants": unseen_participants}
+    if challenge is not None or ({"verb", "noun"} <= scored.scores.keys() & truth.labels.keys()):
+        metrics, facts = _recognition(scored, truth, annotations, named, is_global=global_softmax)
+    else:
+        _refuse_challenge_options({**named, "global_softmax": global_softmax or None})
+        metrics, facts = classification_metrics(scored, truth.labels), {}
+    if report is not None:
+        from zoopraxis.evaluation.report import write_report
+
+        write_report(
+            report,
+            scored,
+            truth.labels,
+            metrics,
+            title=f"Action recognition: {results.stem}",
+            facts={"results": str(results), "annotations": str(annotations), **facts, **_meta_facts(scored)},
+            class_names=truth.class_names,
+            training_counts=_training_counts(training_annotations, annotations, scored),
+            read_strip=None if root is None else strip_reader(annotations, root, kind=store, format=format),
+        )
+    _show(results, scored, metrics, report, as_json=json)
+
+
+def _recognition(
+    results: Results, truth: Truth, annotations: Path, named: dict[str, Path | None], *, is_global: bool
+) -> tuple[MetricTable, dict[str, str]]:
+    """The recognition challenge's metrics, and what they were made with."""
+    from zoopraxis.cli.truth import challenge_files
+    from zoopraxis.epic.annotations import read_tail_classes, read_unseen_participants
+    from zoopraxis.epic.recognition import recognition_metrics
+
+    beside = challenge_files(annotations)
+    if truth.participants is None:
+        beside.pop("unseen_participants", None)
+    files = {
+        name: file for name, file in ((name, path or beside.get(name)) for name, path in named.items()) if file is not None
+    }
+    tail = {name: read_tail_classes(files[name]).tolist() for name in ("tail_verbs", "tail_nouns") if name in files}
+    unseen = files.get("unseen_participants")
+    metrics = recognition_metrics(
+        results,
+        truth.labels,
+        participants=truth.participants,
+        unseen_participants=None if unseen is None else read_unseen_participants(unseen),
+        tail_verbs=tail.get("tail_verbs"),
+        tail_nouns=tail.get("tail_nouns"),
+        softmax="global" if is_global else "row",
+    )
+    facts = {"challenge": "recognition", "softmax": "over all clips, as published" if is_global else "of each clip"}
+    return metrics, facts | {name.replace("_", " "): str(path) for name, path in files.items()}
+
+
+def _refuse_challenge_options(options: dict[str, object]) -> None:
+    for name, value in options.items():
+        if value is not None:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option} is of the recognition challenge, which needs the heads verb and noun; leave it out")
+
+
+def _meta_facts(results: Results) -> dict[str, str]:
+    return {str(name): str(value) for name, value in results.meta.items()}
+
+
+def _training_counts(training: Path | None, annotations: Path, results: Results) -> dict[str, IntArray] | None:
+    from zoopraxis.cli.truth import challenge_files, read_training_counts
+
+    path = training or challenge_files(annotations).get("training_annotations")
+    return None if path is None else read_training_counts(path, results.heads)
+
+
+def _show(path: Path, results: Results, table: MetricTable, report: Path | None, *, as_json: bool) -> None:
+    if as_json:
+        console.emit_json(
+            {
+                "results": path,
+                "num_clips": len(results),
+                "metrics": table.as_dict(),
+                "intervals": {metric.name: (metric.low, metric.high) for metric in table.metrics},
+                "warnings": table.warnings,
+                "report": report,
+            }
+        )
+        return
+    rows = [(one.name, one.percent, f"{one.low:.2f} to {one.high:.2f}", one.num_clips) for one in table.metrics]
+    console.table(f"{path}, {len(results)} clips", ["metric", "%", "95% interval", "clips"], rows)
+    for warning in table.warnings:
+        console.say(f"warning: {warning}")
+    if report is not None:
+        console.say(f"report: {report}")

@@ -1,0 +1,53 @@
+"""`zoopraxis fuse`: average results files."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoopraxis.cli import console
+from zoopraxis.cli.config import Json
+from zoopraxis.cli.outputs import check_output
+from zoopraxis.errors import ConfigError
+
+__all__ = ["command"]
+
+
+class _Average(StrEnum):
+    SCORE, PROB = "score", "prob"
+
+
+def command(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS", help="Results files of the same clips, two or more.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .npz, .safetensors, .pkl or .pt.")],
+    average: Annotated[_Average, typer.Option(help="Average scores (as published) or probabilities.")] = _Average.SCORE,
+    weights: Annotated[str | None, typer.Option(metavar="W,W,...", help="A weight for each file, e.g. 2,1.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    json: Json = False,
+) -> None:
+    """Average results files of the same clips, e.g. of RGB and flow, clip by clip."""
+    from zoopraxis.evaluation.fusion import fuse
+    from zoopraxis.evaluation.results import RESULTS_SUFFIXES, load_results, save_results
+
+    check_output(out, what="a results file", suffixes=RESULTS_SUFFIXES, force=force)
+    shares = _parse_weights(weights)
+    loaded = [load_results(path) for path in results]
+    fused = fuse(loaded, weights=shares, average=average.value, names=[str(path) for path in results])
+    save_results(fused, out)
+    if json:
+        fractions = fused.meta["weights"]
+        console.emit_json({"results": out, "num_clips": len(fused), "average": average.value, "weights": fractions})
+        return
+    console.say(f"mean {average.value}s of {len(loaded)} files, {len(fused)} clips: {out}")
+
+
+def _parse_weights(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--weights {text}: must be numbers with commas between them; try --weights 2,1") from error

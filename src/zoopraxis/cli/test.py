@@ -1,0 +1,116 @@
+"""`zoopraxis test`: score the clips of a split with a checkpoint."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoopraxis.cli import console
+from zoopraxis.cli.config import Json
+from zoopraxis.cli.outputs import check_output
+from zoopraxis.errors import ConfigError
+
+__all__ = ["command"]
+
+
+class _Split(StrEnum):
+    TRAIN, VAL, TEST = "train", "val", "test"
+
+
+class _Average(StrEnum):
+    SCORE, PROB = "score", "prob"
+
+
+class _Store(StrEnum):
+    GULP, FRAMES, VIDEO = "gulp", "frames", "video"
+
+
+def command(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, or the name of published weights.")
+    ],
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="The file to write: .npz, .safetensors, .pkl or .pt.")],
+    split: Annotated[_Split, typer.Option(help="The clips to score.")] = _Split.VAL,
+    views: Annotated[str | None, typer.Option(metavar="CLIPSxCROPS", help="Views of a clip, e.g. 10x3.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The store's folder, if not the one of training.")] = None,
+    store: Annotated[_Store | None, typer.Option(help="The store's kind, if not that of training.")] = None,
+    annotations: Annotated[Path | None, typer.Option(help="The split's annotations, if not those of training.")] = None,
+    quarantine: Annotated[Path | None, typer.Option(help="Clips to leave out, as prepare check lists them.")] = None,
+    average: Annotated[_Average | None, typer.Option(help="Average views as logits (score) or probabilities (prob).")] = None,
+    num_segments: Annotated[int | None, typer.Option(min=1, help="Frames of a view.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Clips scored at once.")] = None,
+    num_workers: Annotated[int | None, typer.Option(min=0, help="Processes that read clips.")] = None,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    devices: Annotated[str, typer.Option(help="How many devices, or auto.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite RESULTS.")] = False,
+    json: Json = False,
+) -> None:
+    """Score every clip of a split with a checkpoint and write a results file.
+
+    What is not given is as the checkpoint's own settings have it.
+    """
+    from zoopraxis.evaluation.results import RESULTS_SUFFIXES
+
+    num_clips, num_crops = parse_views(views)
+    num_devices = _parse_devices(devices)
+    check_output(results, what="a results file", suffixes=RESULTS_SUFFIXES, force=force)
+
+    from zoopraxis.training.inference import TestOptions, test
+
+    options = TestOptions(
+        root=_text(root),
+        annotations=_text(annotations),
+        store=store.value if store else None,
+        num_segments=num_segments,
+        num_clips=num_clips,
+        num_crops=num_crops,
+        average=average.value if average else None,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        quarantine=_text(quarantine),
+    )
+    outcome = test(
+        checkpoint,
+        results,
+        split=split.value,
+        options=options,
+        accelerator=accelerator,
+        devices=num_devices,
+        show_progress=console.shows_progress(),
+    )
+    if json:
+        console.emit_json({"results": results, "num_clips": len(outcome.results), "metrics": outcome.metrics})
+        return
+    if outcome.metrics:
+        console.table(f"{split.value}, {len(outcome.results)} clips", ["metric", "%"], list(outcome.metrics.items()))
+    console.say(f"scores of {len(outcome.results)} clips: {results}")
+
+
+def parse_views(text: str | None) -> tuple[int | None, int | None]:
+    """`CLIPSxCROPS` as two numbers; none: neither is given.
+
+    Raises:
+        ConfigError: If the text is no such pair, or the crops are not 1, 3, 5 or 10.
+    """
+    if text is None:
+        return None, None
+    match = re.fullmatch(r"([1-9]\d*)x(1|3|5|10)", text)
+    if match is None:
+        raise ConfigError(f"--views {text}: must be CLIPSxCROPS with 1, 3, 5 or 10 crops; try --views 1x1 or --views 10x3")
+    return int(match[1]), int(match[2])
+
+
+def _parse_devices(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdigit() or int(text) == 0:
+        raise ConfigError(f"--devices {text}: must be a positive number or auto; try --devices 1")
+    return int(text)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,159 @@
+"""What is known of the clips that were scored: labels, participants, class names and frames, from annotations of any format.
+
+N clips, T frames, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from zoopraxis.data.annotations import detect_format, read_annotations
+from zoopraxis.data.index import UNLABELLED, ClipIndex
+from zoopraxis.epic.annotations import class_names_beside, read_table
+from zoopraxis.epic.recognition import labels_of
+from zoopraxis.errors import AnnotationError, DataError
+from zoopraxis.evaluation.results import Results
+
+__all__ = ["Truth", "challenge_files", "read_training_counts", "read_truth", "strip_reader"]
+
+IntArray = npt.NDArray[np.int64]
+StrArray = npt.NDArray[np.str_]
+UInt8Array = npt.NDArray[np.uint8]
+
+_NUM_STRIP_FRAMES = 8
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Of N clips, in the order in which they were asked for.
+
+    Attributes:
+        labels: Head name to labels, shape (N,).
+        participants: Shape (N,), or None where the annotations do not tell.
+        class_names: Head name to the names of its classes.
+    """
+
+    labels: dict[str, IntArray]
+    participants: StrArray | None
+    class_names: dict[str, tuple[str, ...]]
+
+
+def read_truth(path: Path, results: Results, *, training: Path | None = None, format: str = "auto") -> Truth:
+    """Look up the clips of results in annotations.
+
+    Args:
+        path: The annotations.
+        results: The clips that were scored.
+        training: The training clips, whose classes number the labels where annotations have names only.
+        format: Of the annotations.
+
+    Raises:
+        AnnotationError: If the annotations are missing or malformed, have no labels, or their named classes are not as many as
+            were scored.
+        DataError: If a clip is not in them.
+    """
+    if not path.exists():
+        raise AnnotationError(f"the annotations {path} do not exist; check the path")
+    if (detect_format(path) if format == "auto" else format) == "epic":
+        picked = labels_of(results.clip_ids, read_table(path))
+        return Truth(picked.labels, picked.participants, class_names_beside(path))
+    names = None if training is None else read_annotations(training).class_names
+    index = read_annotations(path, format=format, class_names=names)
+    _check_classes(index, results.heads, path)
+    rows = _rows_of(results.clip_ids, index.clip_ids, path)
+    participants = index.column("participant_id")[rows]
+    is_told = all(participant is not None for participant in participants.tolist())
+    labels = {head: values[rows] for head, values in index.labels().items()}
+    return Truth(labels, participants.astype(np.str_) if is_told else None, index.class_names)
+
+
+def _check_classes(index: ClipIndex, heads: Mapping[str, int], path: Path) -> None:
+    """Names are numbered by those that occur: where one is missing, all others would be numbered wrong."""
+    for head, names in index.class_names.items():
+        is_named = not all(name.isdecimal() for name in names)
+        if is_named and head in heads and len(names) != heads[head]:
+            raise AnnotationError(
+                f"{path} has {len(names)} classes of head {head!r}, but the results have {heads[head]};"
+                " name the training clips with --training-annotations, so that the classes are numbered as there"
+            )
+
+
+def _rows_of(wanted: StrArray, clip_ids: StrArray, path: Path) -> IntArray:
+    order = np.argsort(clip_ids, kind="stable")
+    rows: IntArray = order[np.searchsorted(clip_ids, wanted, sorter=order).clip(max=len(clip_ids) - 1)]
+    absent = wanted[clip_ids[rows] != wanted]
+    if len(absent):
+        raise DataError(
+            f"{len(absent)} of {len(wanted)} clips of the results are not in {path}, first {absent[0]!s};"
+            " are these the annotations of the split that was tested?"
+        )
+    return rows
+
+
+def challenge_files(annotations: Path) -> dict[str, Path]:
+    """The challenge's other files in the folder of an annotation file, or in the one above, by what they are for."""
+    stem = annotations.stem
+    split = "validation" if "val" in stem else "test" if "test" in stem else "train"
+    names = {
+        "tail_verbs": "EPIC_100_tail_verbs.csv",
+        "tail_nouns": "EPIC_100_tail_nouns.csv",
+        "unseen_participants": f"EPIC_100_unseen_participant_ids_{split}.csv",
+        "training_annotations": "EPIC_100_train.csv",
+    }
+    folder = annotations.resolve().parent
+    places = {what: [place / name for place in (folder, folder.parent)] for what, name in names.items()}
+    found = {what: next((file for file in files if file.is_file()), None) for what, files in places.items()}
+    return {what: file for what, file in found.items() if file is not None}
+
+
+def read_training_counts(path: Path, heads: Mapping[str, int]) -> dict[str, IntArray]:
+    """How many training clips each class has; head name to counts, shape (classes,). Of annotations with splits: split train.
+
+    Raises:
+        AnnotationError: If the annotations have no labels of a head.
+        DataError: If a class is beyond those of a head.
+    """
+    labels = read_annotations(path, split="train").labels()
+    counts = {}
+    for head, num_classes in heads.items():
+        if head not in labels:
+            raise AnnotationError(f"the training annotations {path} have no labels of head {head!r}; name those of the model")
+        known = labels[head][labels[head] != UNLABELLED]
+        if len(known) and known.max() >= num_classes:
+            raise DataError(
+                f"{path} has a {head} class {known.max()}, but the results have {num_classes}; name the model's own"
+            )
+        counts[head] = np.bincount(known, minlength=num_classes)
+    return counts
+
+
+def strip_reader(
+    annotations: Path, root: Path, *, kind: str | None = None, format: str = "auto"
+) -> Callable[[str], UInt8Array | None]:
+    """A reader of a few frames, spread over a clip: clip id to uint8 (T, H, W, 3), or None for a clip that is not annotated.
+
+    Args:
+        annotations: Where the clips are described.
+        root: The store's folder.
+        kind: What it holds (gulp, frames or video); by default gulp if there are gulp files, else videos.
+        format: Of the annotations.
+    """
+    from zoopraxis.data.stores import open_store
+
+    index = read_annotations(annotations, format=format)
+    store = open_store(kind or ("gulp" if any(root.glob("*.gmeta")) else "video"), root, modality="rgb")
+    rows = {clip_id: row for row, clip_id in enumerate(index.clip_ids.tolist())}
+
+    def read_strip(clip_id: str) -> UInt8Array | None:
+        if clip_id not in rows:
+            return None
+        clip = index[rows[clip_id]]
+        frames = np.linspace(0, store.num_frames(clip) - 1, _NUM_STRIP_FRAMES).round().astype(np.int64)
+        return store.read(clip, frames)
+
+    return read_strip

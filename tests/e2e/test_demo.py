@@ -1,0 +1,40 @@
+"""The whole way on a tiny toy kitchen."""
+
+from __future__ import annotations
+
+import functools
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import zoopraxis.toy
+from zoopraxis.cli import demo, main
+from zoopraxis.toy import ToyConfig
+
+
+def test_the_demo_goes_the_whole_way_and_is_taken_up_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = functools.partial(ToyConfig, num_participants=6, videos_per_participant=2, actions_per_video=6)
+    monkeypatch.setattr(zoopraxis.toy, "ToyConfig", tiny)
+    monkeypatch.setattr(demo, "_TOY_SETTINGS", (*demo._TOY_SETTINGS, "trainer.max_epochs=1", "data.num_workers=0"))
+    out = tmp_path / "demo"
+    assert main(["demo", str(out), "--json", "--num-workers", "1"]) == 0
+    line = capsys.readouterr().out.strip()
+    scores = json.loads(line)
+    assert list(scores) == ["tsn", "tsm", "fused"]
+    assert all(list(tasks) == ["verb", "noun", "action"] for tasks in scores.values())
+    assert all(0 <= percent <= 100 for tasks in scores.values() for percent in tasks.values())
+    with zipfile.ZipFile(out / "submission.zip") as archive:
+        submission = json.loads(archive.read("test.json"))
+    assert submission["challenge"] == "action_recognition"
+    assert "<html" in (out / "report.html").read_text(encoding="utf-8")
+
+    checkpoints = sorted(out.glob("runs/*/checkpoints/last.ckpt"))
+    before = [path.read_bytes() for path in checkpoints]
+    assert len(before) == 3
+    assert main(["demo", str(out), "--json", "--num-workers", "1"]) == 0
+    assert capsys.readouterr().out.strip() == line
+    assert [path.read_bytes() for path in checkpoints] == before
