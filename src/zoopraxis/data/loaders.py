@@ -200,6 +200,16 @@ class ClipLoader:
         self._has_loaded_position = True
         self.set_epoch(state["epoch"])
 
+    def close(self) -> None:
+        """End the worker processes; the next iteration starts them anew.
+
+        Left to the garbage collector, which may take their queues first, ending them can take seconds.
+        """
+        iterator: Any = self._loader._iterator
+        if iterator is not None:
+            iterator._shutdown_workers()
+            self._loader._iterator = None
+
     def _geometry(self) -> dict[str, int]:
         sampler = self.sampler
         return {

@@ -19,7 +19,7 @@ from zoopraxis.data.transforms import ClipTransform, MultiScaleCrop, TestTransfo
 from zoopraxis.data.validation import raise_for, validate
 from zoopraxis.errors import ConfigError, DataError
 
-__all__ = ["JoinedStore", "RecognitionData", "Split", "check_split", "distributed_loader", "open_split"]
+__all__ = ["ClipDataModule", "JoinedStore", "RecognitionData", "Split", "check_split", "open_split"]
 
 _FOLDERS = {"train": ("train",), "val": ("validation", "val"), "test": ("test",)}
 
@@ -119,7 +119,47 @@ def check_split(split: Split, heads: Mapping[str, int]) -> None:
     raise_for(validate(split.index, heads=heads, store=split.store))
 
 
-class RecognitionData(L.LightningDataModule):
+class ClipDataModule(L.LightningDataModule):
+    """Makes loaders for the processes of a trainer, and ends their workers when the trainer is done.
+
+    Args:
+        config: Batch size and workers.
+    """
+
+    def __init__(self, config: DataConfig) -> None:
+        super().__init__()
+        self.config = config
+        self._loaders: list[ClipLoader] = []
+
+    def loader(self, dataset: ClipDataset, *, seed: int = 0, shuffle: bool) -> ClipLoader:
+        """This process's share of the clips; in training all shares are made equal by repeats, else each clip comes once."""
+        trainer = self.trainer
+        sampler = EpochSampler(
+            len(dataset),
+            seed=seed,
+            shuffle=shuffle,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+            pad="repeat" if shuffle else "mark",
+        )
+        self._loaders.append(
+            ClipLoader(
+                dataset,
+                sampler,
+                batch_size=self.config.batch_size,
+                num_workers=self.config.num_workers,
+                pin_memory=self.config.pin_memory,
+            )
+        )
+        return self._loaders[-1]
+
+    def teardown(self, stage: str) -> None:
+        for loader in self._loaders:
+            loader.close()
+        self._loaders.clear()
+
+
+class RecognitionData(ClipDataModule):
     """Loaders of training and validation, each process reading its own share.
 
     Args:
@@ -131,8 +171,7 @@ class RecognitionData(L.LightningDataModule):
     """
 
     def __init__(self, config: DataConfig, *, heads: Mapping[str, int], train: Split, val: Split | None, seed: int) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.heads = dict(heads)
         self.train = train
         self.val = val
@@ -157,7 +196,7 @@ class RecognitionData(L.LightningDataModule):
             modality=config.modality,
             segment_length=config.segment_length,
         )
-        return self._loader(self.train, transform, training=True)
+        return self._split_loader(self.train, transform, training=True)
 
     def val_dataloader(self) -> ClipLoader | list[ClipLoader]:
         if self.val is None:
@@ -169,9 +208,9 @@ class RecognitionData(L.LightningDataModule):
             modality=config.modality,
             segment_length=config.segment_length,
         )
-        return self._loader(self.val, transform, training=False)
+        return self._split_loader(self.val, transform, training=False)
 
-    def _loader(self, split: Split, transform: ClipTransform, *, training: bool) -> ClipLoader:
+    def _split_loader(self, split: Split, transform: ClipTransform, *, training: bool) -> ClipLoader:
         dataset = ClipDataset(
             split.index,
             split.store,
@@ -181,25 +220,4 @@ class RecognitionData(L.LightningDataModule):
             seed=self.seed,
             training=training,
         )
-        return distributed_loader(dataset, self.trainer, self.config, seed=self.seed, shuffle=training)
-
-
-def distributed_loader(
-    dataset: ClipDataset, trainer: L.Trainer | None, config: DataConfig, *, seed: int = 0, shuffle: bool
-) -> ClipLoader:
-    """This process's share of the clips; in training all shares are made equal by repeats, else each clip comes once."""
-    sampler = EpochSampler(
-        len(dataset),
-        seed=seed,
-        shuffle=shuffle,
-        rank=trainer.global_rank if trainer else 0,
-        world_size=trainer.world_size if trainer else 1,
-        pad="repeat" if shuffle else "mark",
-    )
-    return ClipLoader(
-        dataset,
-        sampler,
-        batch_size=config.batch_size,
-        num_workers=config.num_workers,
-        pin_memory=config.pin_memory,
-    )
+        return self.loader(dataset, seed=self.seed, shuffle=training)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import lightning as L
 import numpy as np
 import torch
 
@@ -27,7 +26,7 @@ from zoopraxis.evaluation.results import Results, save_results
 from zoopraxis.models.base import VideoModel
 from zoopraxis.models.checkpoints import load_model
 from zoopraxis.models.preprocessing import Preprocessing, normalize
-from zoopraxis.training.data import Split, check_split, distributed_loader, open_split
+from zoopraxis.training.data import ClipDataModule, Split, check_split, open_split
 from zoopraxis.training.system import RecognitionSystem, average_views
 from zoopraxis.training.trainer import inference_trainer, quiet_lightning
 
@@ -197,16 +196,15 @@ class _Views:
     average: str
 
 
-class _TestData(L.LightningDataModule):
+class _TestData(ClipDataModule):
     """The loader of a test, each process reading its own share."""
 
     def __init__(self, split: Split, preprocessing: Preprocessing, views: _Views, config: DataConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.dataset = _test_dataset(split, preprocessing, views)
-        self.config = config
 
     def test_dataloader(self) -> ClipLoader:
-        return distributed_loader(self.dataset, self.trainer, self.config, shuffle=False)
+        return self.loader(self.dataset, shuffle=False)
 
 
 def _test_dataset(split: Split, preprocessing: Preprocessing, views: _Views) -> ClipDataset:

@@ -217,3 +217,13 @@ def test_what_is_refused() -> None:
         EpochSampler(5, shuffle=False, rank=2, world_size=2)
     with pytest.raises(ValueError, match=r"batch_size \(0\) must be at least 1"):
         make_loader(batch_size=0)
+
+
+def test_a_closed_loader_has_no_workers_and_starts_anew() -> None:
+    loader = make_loader(num_workers=1)
+    first = list(loader)
+    workers = list(loader._loader._iterator._workers)  # type: ignore[union-attr, attr-defined]
+    loader.close()
+    assert not any(worker.is_alive() for worker in workers)
+    assert_same(list(loader), first)
+    loader.close()
