@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from zoopraxis.config.load import load_config
+from zoopraxis.data.annotations import read_annotations
+from zoopraxis.data.index import UNLABELLED, ClipIndex
 from zoopraxis.errors import AnnotationError, CheckpointError, ConfigError, DataError
 from zoopraxis.evaluation.results import load_results
 from zoopraxis.models import load_model
@@ -196,6 +198,21 @@ def test_labels_that_exceed_the_head_are_refused(tiny_gulp: Path, tmp_path: Path
     with pytest.raises(AnnotationError, match="label"):
         train(load_config("tsm_rgb", _settings(tiny_gulp, tmp_path, "+model.heads={label: 3}")))
     assert not tmp_path.joinpath("checkpoints").exists()
+
+
+def test_clips_without_labels_are_refused_before_training(tiny_gulp: Path, tmp_path: Path) -> None:
+    index = read_annotations(tiny_gulp / "rgb_validation")
+    bare = ClipIndex.from_columns(
+        clip_id=index.clip_ids.tolist(),
+        source=index.column("source").tolist(),
+        labels={"label": [0, 1, UNLABELLED, *[2] * 6]},
+        class_names=index.class_names,
+    )
+    bare.save(tmp_path / "bare.parquet")
+    settings = _settings(tiny_gulp, tmp_path / "run", f"data.val={tmp_path / 'bare.parquet'}")
+    with pytest.raises(AnnotationError, match="1 clips of split 'val' have no label of head 'label', first validation_2; name"):
+        train(load_config("tsm_rgb", settings))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_quarantined_clip_is_left_out(tiny_gulp: Path, tmp_path: Path) -> None:

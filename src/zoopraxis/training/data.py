@@ -11,13 +11,13 @@ import lightning as L
 from zoopraxis.config.schema import DataConfig
 from zoopraxis.data.annotations import read_annotations
 from zoopraxis.data.clips import ClipDataset
-from zoopraxis.data.index import Clip, ClipIndex
+from zoopraxis.data.index import UNLABELLED, Clip, ClipIndex
 from zoopraxis.data.loaders import ClipLoader, EpochSampler
 from zoopraxis.data.prepare.check import read_quarantine
 from zoopraxis.data.stores import ClipStore, IntArray, UInt8Array, open_store
 from zoopraxis.data.transforms import ClipTransform, MultiScaleCrop, TestTransform, TrainTransform
 from zoopraxis.data.validation import raise_for, validate
-from zoopraxis.errors import ConfigError, DataError
+from zoopraxis.errors import AnnotationError, ConfigError, DataError
 
 __all__ = ["ClipDataModule", "JoinedStore", "RecognitionData", "Split", "check_split", "open_split"]
 
@@ -181,11 +181,20 @@ class RecognitionData(ClipDataModule):
         """Hold every row against the heads and the store, before anything is trained.
 
         Raises:
-            AnnotationError: In one line, with the first few rows that do not fit.
+            AnnotationError: In one line, with the first few rows that do not fit, or the first clip without a label.
         """
-        check_split(self.train, self.heads)
-        if self.val is not None:
-            check_split(self.val, self.heads)
+        for name, split in (("train", self.train), ("val", self.val)):
+            if split is None:
+                continue
+            check_split(split, self.heads)
+            for head in self.heads:
+                is_bare = split.index.labels()[head] == UNLABELLED
+                if is_bare.any():
+                    first = split.index.clip_ids[is_bare][0]
+                    raise AnnotationError(
+                        f"{is_bare.sum()} clips of split {name!r} have no label of head {head!r}, first {first}; "
+                        f"name labelled annotations with data.{name}=..."
+                    )
 
     def train_dataloader(self) -> ClipLoader:
         config = self.config
