@@ -20,6 +20,7 @@ def test_the_demo_goes_the_whole_way_and_is_taken_up_where_it_was(
     tiny = functools.partial(ToyConfig, num_participants=6, videos_per_participant=2, actions_per_video=6)
     monkeypatch.setattr(zoopraxis.toy, "ToyConfig", tiny)
     monkeypatch.setattr(demo, "_TOY_SETTINGS", (*demo._TOY_SETTINGS, "trainer.max_epochs=1", "data.num_workers=0"))
+    monkeypatch.setattr(demo, "_RUN_SETTINGS", {})
     out = tmp_path / "demo"
     assert main(["demo", str(out), "--json", "--num-workers", "1"]) == 0
     line = capsys.readouterr().out.strip()

@@ -51,6 +51,9 @@ _TOY_SETTINGS = (
 )
 """What a small network on small videos wants otherwise than the published recipes."""
 
+_RUN_SETTINGS = {"tsm_flow": ("trainer.max_epochs=8",)}
+"""What one run wants otherwise: flow shows the motion itself and needs fewer epochs."""
+
 
 @dataclass(frozen=True)
 class _Paths:
@@ -165,7 +168,8 @@ def _train(paths: _Paths, name: str, *, seed: int) -> None:
     from zoopraxis.training.run import train
 
     run_dir = paths.run(name)
-    settings = [f"data.root={paths.gulp}", f"run.dir={run_dir}", f"seed={seed}", "run.loggers=[csv]", *_TOY_SETTINGS]
+    settings = [f"data.root={paths.gulp}", f"run.dir={run_dir}", f"seed={seed}", "run.loggers=[csv]"]
+    settings += [*_TOY_SETTINGS, *_RUN_SETTINGS.get(name, ())]
     train(load_config(name, settings), show_progress=console.shows_progress())
 
 
