@@ -22,7 +22,7 @@ from zoopraxis._pickled import BUILDERS, CONSTANTS, STORAGE_DTYPES, TYPES
 from zoopraxis.errors import DataError
 from zoopraxis.files import atomic_path
 
-__all__ = ["load_pickle", "load_torch_archive", "save_pickle", "save_torch_archive"]
+__all__ = ["load_pickle", "save_pickle", "save_torch_archive"]
 
 _BROKEN = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RuntimeError, TypeError, ValueError),
@@ -61,14 +61,6 @@ def load_pickle(path: str | Path) -> Any:
     if type(loaded) is int and loaded == _LEGACY_TORCH_MAGIC:
         raise DataError(f"{path} is in torch's file format of before 1.6; load it with torch and save it again")
     return loaded
-
-
-def load_torch_archive(path: str | Path) -> Any:
-    """Read a `.pt` file: an archive that `torch.save` wrote, or a plain pickle under that suffix, as the EPIC baselines write.
-
-    Tensors are given as NumPy arrays, bfloat16 as float32. Raises DataError as `load_pickle` does.
-    """
-    return load_pickle(path)
 
 
 def save_pickle(path: str | Path, obj: Any) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from zoopraxis.errors import DataError
-from zoopraxis.pickles import load_pickle, load_torch_archive, save_pickle, save_torch_archive
+from zoopraxis.pickles import load_pickle, save_pickle, save_torch_archive
 
 RESULTS = {
     "verb_output": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -130,7 +130,7 @@ def test_nothing_that_a_refused_pickle_asks_for_is_run(tmp_path: Path, is_archiv
     else:
         path.write_bytes(program)
     with pytest.raises(DataError, match=r"posix\.system"):
-        load_torch_archive(path)
+        load_pickle(path)
     assert not (tmp_path / "touched").exists()
     assert b"posix\nsystem" in program
 
@@ -340,7 +340,7 @@ def test_what_torch_saves_loads(tmp_path: Path) -> None:
         "state_dict": torch.nn.Linear(3, 2).state_dict(),
     }
     torch.save(content, tmp_path / "a.pt")
-    loaded = load_torch_archive(tmp_path / "a.pt")
+    loaded = load_pickle(tmp_path / "a.pt")
     assert list(loaded) == list(content)
     assert_same({key: loaded[key] for key in RESULTS}, RESULTS)
     for key, value in {**content, **content.pop("state_dict")}.items():
@@ -361,14 +361,14 @@ def test_a_list_of_rows_saved_by_torch_loads(tmp_path: Path) -> None:
 
 
 def test_a_plain_pickle_named_pt_loads(tmp_path: Path) -> None:
-    assert_same(load_torch_archive(dump(tmp_path / "results.pt", RESULTS)), RESULTS)
+    assert_same(load_pickle(dump(tmp_path / "results.pt", RESULTS)), RESULTS)
 
 
 def test_the_old_format_of_torch_is_named(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     torch.save({"a": 1}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     with pytest.raises(DataError, match=r"torch's file format of before 1\.6; load it with torch and save it again"):
-        load_torch_archive(tmp_path / "old.pt")
+        load_pickle(tmp_path / "old.pt")
 
 
 def test_a_tensor_beyond_its_storage_is_refused(tmp_path: Path) -> None:
@@ -380,14 +380,14 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path: Path) -> None:
             forged.writestr("a/data.pkl", program)
             forged.writestr("a/data/0", archive.read("a/data/0"))
     with pytest.raises(DataError, match="a tensor that ends at 95 in a storage of 6"):
-        load_torch_archive(tmp_path / "b.pt")
+        load_pickle(tmp_path / "b.pt")
 
 
 def test_torch_reads_what_is_saved_without_it(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     save_torch_archive(tmp_path / "a.pt", RESULTS)
     assert_same(torch.load(tmp_path / "a.pt", weights_only=False), RESULTS)
-    assert_same(load_torch_archive(tmp_path / "a.pt"), RESULTS)
+    assert_same(load_pickle(tmp_path / "a.pt"), RESULTS)
 
 
 def test_what_is_saved_names_no_function_of_numpy_2(tmp_path: Path) -> None:

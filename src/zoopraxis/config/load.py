@@ -31,7 +31,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from zoopraxis.config.refusals import (
     OPEN_TABLES,
-    check_open_arguments,
     check_reserved,
     invalid_value,
     is_known,
@@ -42,7 +41,7 @@ from zoopraxis.config.schema import TrainConfig
 from zoopraxis.config.trainer import TrainerArguments
 from zoopraxis.errors import ConfigError, did_you_mean
 
-__all__ = ["check_open_arguments", "config_from_dict", "config_to_dict", "config_to_yaml", "load_config", "recipe_names"]
+__all__ = ["config_from_dict", "config_to_dict", "config_to_yaml", "load_config", "recipe_names"]
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 _SCHEMA, _ROOT = "zoopraxis_schema", "zoopraxis_root"

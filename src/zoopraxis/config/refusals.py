@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
@@ -18,7 +18,6 @@ from zoopraxis.errors import ConfigError, did_you_mean
 
 __all__ = [
     "OPEN_TABLES",
-    "check_open_arguments",
     "check_reserved",
     "invalid_value",
     "is_known",
@@ -82,22 +81,6 @@ def unknown_setting(path: str, value: Any = None, *, known: Iterable[str] | None
     names = sorted(_KNOWN if known is None else known)
     given = path if value is None else f"{path}={shown(value)}"
     return ConfigError(f"unknown setting {given}; {_nearest(path, names)}")
-
-
-def check_open_arguments(table: Mapping[str, Any], names: Collection[str], path: str) -> None:
-    """Hold an open table against the arguments of what it is passed to.
-
-    Args:
-        table: The arguments given.
-        names: The arguments that exist.
-        path: The table's dotted path, for the message.
-
-    Raises:
-        ConfigError: If one is unknown; the message names the nearest.
-    """
-    for key, value in table.items():
-        if key not in names:
-            raise unknown_setting(f"{path}.{key}", value, known=[f"{path}.{name}" for name in names])
 
 
 def check_reserved(trainer: Mapping[str, Any]) -> None:
