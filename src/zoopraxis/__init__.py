@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zoopraxis.data.index import Clip, ClipIndex
     from zoopraxis.data.stores import open_store
     from zoopraxis.evaluation.results import Results, load_results, save_results
-    from zoopraxis.models import create_model, load_model
+    from zoopraxis.models import create_model, load_model, measure_cost, measure_speed, save_model
     from zoopraxis.training.inference import TestOptions, predict, test
     from zoopraxis.training.run import train
 
@@ -47,9 +47,12 @@ __all__ = [
     "load_config",
     "load_model",
     "load_results",
+    "measure_cost",
+    "measure_speed",
     "open_store",
     "predict",
     "read_annotations",
+    "save_model",
     "save_results",
     "test",
     "train",
@@ -65,9 +68,12 @@ _HOMES = {
     "load_config": "zoopraxis.config.load",
     "load_model": "zoopraxis.models",
     "load_results": "zoopraxis.evaluation.results",
+    "measure_cost": "zoopraxis.models",
+    "measure_speed": "zoopraxis.models",
     "open_store": "zoopraxis.data.stores",
     "predict": "zoopraxis.training.inference",
     "read_annotations": "zoopraxis.data.annotations",
+    "save_model": "zoopraxis.models",
     "save_results": "zoopraxis.evaluation.results",
     "test": "zoopraxis.training.inference",
     "train": "zoopraxis.training.run",

@@ -22,10 +22,11 @@ def test_the_demo_goes_the_whole_way_and_is_taken_up_where_it_was(
     monkeypatch.setattr(demo, "_TOY_SETTINGS", (*demo._TOY_SETTINGS, "trainer.max_epochs=1", "data.num_workers=0"))
     monkeypatch.setattr(demo, "_RUN_SETTINGS", {})
     out = tmp_path / "demo"
-    assert main(["demo", str(out), "--json", "--num-workers", "1"]) == 0
+    arguments = ["demo", str(out), "--json", "--num-workers", "1", "--also", "tada2d_r50_ssv2_8f", "--also", "tsm_rgb"]
+    assert main(arguments) == 0
     line = capsys.readouterr().out.strip()
     scores = json.loads(line)
-    assert list(scores) == ["tsn", "tsm", "fused"]
+    assert list(scores) == ["tsn", "tsm", "fused", "tada2d_r50_ssv2_8f"]
     assert all(list(tasks) == ["verb", "noun", "action"] for tasks in scores.values())
     assert all(0 <= percent <= 100 for tasks in scores.values() for percent in tasks.values())
     with zipfile.ZipFile(out / "submission.zip") as archive:
@@ -35,7 +36,13 @@ def test_the_demo_goes_the_whole_way_and_is_taken_up_where_it_was(
 
     checkpoints = sorted(out.glob("runs/*/checkpoints/last.ckpt"))
     before = [path.read_bytes() for path in checkpoints]
-    assert len(before) == 3
-    assert main(["demo", str(out), "--json", "--num-workers", "1"]) == 0
+    assert len(before) == 4
+    assert main(arguments) == 0
     assert capsys.readouterr().out.strip() == line
     assert [path.read_bytes() for path in checkpoints] == before
+
+
+def test_an_unknown_recipe_is_told_before_anything_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", str(tmp_path / "demo"), "--also", "tada2d"]) == 2
+    assert "tada2d" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()

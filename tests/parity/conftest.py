@@ -1,9 +1,10 @@
 """Finds golden cases and the adapters that hold our code to them.
 
 A case is a JSON file with a key `case` under ZOOPRAXIS_GOLDENS (default: the folder `goldens` here), with an `.npz` of the
-same name beside it. An adapter is a file in `adapters` with `matches(case) -> bool` and `check(case, arrays, context) -> None`.
-A case without an adapter is a skipped test and stands in the summary; a JSON file that is neither case nor matched belongs to
-another file's case.
+same name beside it; a file that holds a list is a case of its file's name, with the list under `rows`, and an `.npz` alone is
+one, if an adapter matches its name. An adapter is a file in `adapters` with `matches(case) -> bool` and `check(case, arrays,
+context) -> None`. A case without an adapter is a skipped test and stands in the summary; a JSON file that is neither case nor
+matched belongs to another file's case.
 """
 
 from __future__ import annotations
@@ -139,12 +140,17 @@ def _find_cases() -> list[GoldenCase]:
     cases: list[GoldenCase] = []
     for path in sorted(root.rglob("*.json")):
         content = json.loads(path.read_text())
-        if not isinstance(content, dict):
-            continue
+        if isinstance(content, list):
+            content = {"case": path.stem, "rows": content}
         named = {"case": "", **content}
         matching = tuple(adapter for adapter in adapters if adapter.matches(named))
         if matching or "case" in content:
             cases.append(GoldenCase(str(content.get("case", path.stem)), path, named, matching))
+    for path in sorted(root.rglob("*.npz")):
+        named = {"case": path.stem}
+        matching = tuple(adapter for adapter in adapters if adapter.matches(named))
+        if matching and not path.with_suffix(".json").exists():
+            cases.append(GoldenCase(path.stem, path, named, matching))
     return cases
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from pickle import UnpicklingError
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zoopraxis.backbones.inject import ClipLength, Place, inject, insert_temporal_pool
+from zoopraxis.backbones.stem import first_convolution, inflate_kernel, remove_stem_pool, widen_first_convolution
 from zoopraxis.errors import CheckpointError, ConfigError, did_you_mean
 
 __all__ = ["ImageBackbone", "create_image_backbone", "first_convolution", "inflate_kernel", "widen_first_convolution"]
@@ -65,9 +65,25 @@ class ImageBackbone(nn.Module):
         return torch.unflatten(features_ND, 0, (clip_BTCHW.shape[0], -1))
 
     def forward_maps(self, clip_BTCHW: Tensor) -> Tensor:
-        """The network's last features before pooling: shape (B, T, D, h, w), or (B, T, tokens, D) of a transformer."""
+        """The network's last features before pooling: shape (B, T, width, h, w), or (B, T, tokens, width) of a transformer.
+
+        The width is D but in networks that widen features behind the pool (MobileNetV3 and V4).
+        """
         maps: Tensor = self.network.forward_features(self._frames(clip_BTCHW))  # type: ignore[operator]
         return torch.unflatten(maps, 0, (clip_BTCHW.shape[0], -1))
+
+    def forward_stages(self, clip_BTCHW: Tensor) -> list[Tensor]:
+        """The features behind each stage, from the stem on, as timm's `forward_intermediates` gives them.
+
+        Args:
+            clip_BTCHW: As for `forward`.
+
+        Returns:
+            One tensor a stage (a block, of a transformer), shape (B, T, width, h, w) with the stage's own width and size;
+            behind a temporal pool with ceil(T / 2) frames.
+        """
+        stages = self.network.forward_intermediates(self._frames(clip_BTCHW), intermediates_only=True)  # type: ignore[operator]
+        return [torch.unflatten(maps, 0, (clip_BTCHW.shape[0], -1)) for maps in stages]
 
     def _frames(self, clip_BTCHW: Tensor) -> Tensor:
         if clip_BTCHW.ndim != 5 or clip_BTCHW.shape[2] != self.in_channels:
@@ -85,6 +101,7 @@ def create_image_backbone(
     num_frames: int = 8,
     place: Place = "blockres",
     temporal_pool: bool = False,
+    is_stem_pool_free: bool = False,
     temporal_args: Mapping[str, Any] | None = None,
     backbone_args: Mapping[str, Any] | None = None,
 ) -> ImageBackbone:
@@ -98,16 +115,20 @@ def create_image_backbone(
         num_frames: The usual length of a clip.
         place: See `inject.Place`.
         temporal_pool: Halve the number of frames before the second stage.
+        is_stem_pool_free: ResNets: without the max pool of the stem; the first block halves the resolution in its place
+            (`remove_stem_pool`).
         temporal_args: Further arguments of the temporal module.
         backbone_args: Further arguments of the network (`img_size`, `drop_path_rate`).
 
     Raises:
-        ConfigError: If a name or argument is unknown, or the network has no site for the module.
+        ConfigError: If a name or argument is unknown, the network has no site for the module, or no stem pool to remove.
         CheckpointError: If the pretrained weights cannot be had.
     """
     network = _create_network(name, pretrained=pretrained, args=backbone_args or {})
     if in_channels != 3:
         widen_first_convolution(network, in_channels)
+    if is_stem_pool_free:
+        remove_stem_pool(network, network_name=name)
     length = ClipLength()
     hosts: list[str] = []
     pool_stage = "layer2" if temporal_pool else None
@@ -133,43 +154,6 @@ def create_image_backbone(
         hosts=hosts,
         has_temporal_pool=temporal_pool,
     )
-
-
-def first_convolution(network: nn.Module) -> tuple[str, nn.Conv2d]:
-    """Path and module of the first convolution.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d):
-            return name, module
-    raise ConfigError(f"{type(network).__name__} has no convolution whose input could be widened; choose another backbone")
-
-
-def inflate_kernel(kernel_OIHW: Tensor, in_channels: int) -> Tensor:
-    """A first convolution's kernel for stacked flow: the mean over its input channels, repeated, not rescaled.
-
-    Args:
-        kernel_OIHW: Shape (out, in, height, width).
-        in_channels: Input channels of the result.
-
-    Returns:
-        Shape (out, in_channels, height, width).
-
-    Source: Wang et al., Temporal Segment Networks, ECCV 2016, section 3.2 (cross-modality pre-training).
-    """
-    return kernel_OIHW.mean(dim=1, keepdim=True).expand(-1, in_channels, -1, -1).contiguous()
-
-
-def widen_first_convolution(network: nn.Module, in_channels: int) -> None:
-    """Give the network's first convolution another number of input channels by `inflate_kernel`; its bias stays."""
-    name, convolution = first_convolution(network)
-    widened = copy.deepcopy(convolution)
-    widened.in_channels = in_channels
-    widened.weight = nn.Parameter(inflate_kernel(convolution.weight.detach(), in_channels))
-    parent, _, child = name.rpartition(".")
-    setattr(network.get_submodule(parent), child, widened)
 
 
 def _create_network(name: str, *, pretrained: bool, args: Mapping[str, Any]) -> nn.Module:

@@ -30,6 +30,7 @@ VERBS = {
     "evaluate": "Compute a challenge's metrics from a results file; write a report.",
     "submit": "Write a challenge submission from a results file.",
     "predict": "The likeliest classes of one video.",
+    "convert": "Write a published checkpoint's weights as safetensors with their record.",
     "models": "List models, their sizes and published results.",
     "config": "Print the composed settings of a recipe and overrides.",
 }

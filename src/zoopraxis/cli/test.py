@@ -42,6 +42,7 @@ def command(
     quarantine: Annotated[Path | None, typer.Option(help="Clips to leave out, as prepare check lists them.")] = None,
     average: Annotated[_Average | None, typer.Option(help="Average views as logits (score) or probabilities (prob).")] = None,
     num_segments: Annotated[int | None, typer.Option(min=1, help="Frames of a view.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frame rate of stored frames, for sampling by time.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Clips scored at once.")] = None,
     num_workers: Annotated[int | None, typer.Option(min=0, help="Processes that read clips.")] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
@@ -65,6 +66,7 @@ def command(
         root=_text(root),
         annotations=_text(annotations),
         store=store.value if store else None,
+        fps=_check_rate(fps),
         num_segments=num_segments,
         num_clips=num_clips,
         num_crops=num_crops,
@@ -102,6 +104,17 @@ def parse_views(text: str | None) -> tuple[int | None, int | None]:
     if match is None:
         raise ConfigError(f"--views {text}: must be CLIPSxCROPS with 1, 3, 5 or 10 crops; try --views 1x1 or --views 10x3")
     return int(match[1]), int(match[2])
+
+
+def _check_rate(fps: float | None) -> float | None:
+    """The frame rate given.
+
+    Raises:
+        ConfigError: If it is not positive.
+    """
+    if fps is not None and not 0 < fps < float("inf"):
+        raise ConfigError(f"--fps {fps:g}: must be positive; try --fps 30")
+    return fps
 
 
 def _parse_devices(text: str) -> int | str:

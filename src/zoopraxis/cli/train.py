@@ -27,7 +27,7 @@ def command(
 
     from zoopraxis.training.run import train
 
-    outcome = train(config, show_progress=console.shows_progress())
+    outcome = train(config, show_progress=console.shows_progress(), tell=console.say)
     if json:
         console.emit_json(outcome)
         return

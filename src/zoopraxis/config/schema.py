@@ -74,12 +74,25 @@ class TransformConfig(Section):
 
     size: PositiveInt = 224
     """Height and width of the network's input, px."""
+    test_size: PositiveInt | None = None
+    """Height and width of the views of `zoopraxis test` and `predict`, px; none: `size`."""
     resize: PositiveInt = 256
     """Shorter side before the crop of validation and test, px."""
+    crop: Literal["multi_scale", "random_resized", "random_short_side"] = "multi_scale"
+    """Crop of training. multi_scale: one of a few sizes at one of 13 places; random_resized: a random part of the area;
+    random_short_side: the shorter side resized to a random length, then a random square of `size`."""
     scales: list[PositiveFloat] = field(default_factory=lambda: [1.0, 0.875, 0.75, 0.66])
-    """Multi-scale crop of training: sides as fractions of the shorter side."""
+    """multi_scale: sides as fractions of the shorter side."""
+    area: list[PositiveFloat] = field(default_factory=lambda: [0.08, 1.0])
+    """random_resized: bounds of the crop's part of the area."""
+    short_side: list[PositiveInt] = field(default_factory=lambda: [224, 340])
+    """random_short_side: bounds of the shorter side, px, both included."""
     flip: Fraction = 0.5
     """Probability of a horizontal flip in training."""
+    flip_pairs: list[list[NonNegativeInt]] = field(default_factory=list)
+    """Classes of the one head that a horizontal flip turns into each other, e.g. [[86, 87]]: flipped clips swap them."""
+    antialias: bool = True
+    """Low-pass frames when they are made smaller, as Pillow does; the published TANet and TAda2D do not."""
 
 
 @dataclass
@@ -90,6 +103,8 @@ class ViewsConfig(Section):
     num_crops: Literal[1, 3, 5, 10] = 1
     average: Literal["score", "prob"] = "score"
     """score: mean of logits; prob: mean of softmax probabilities (kept as log-probabilities)."""
+    crop_order: Literal["left_center_right", "left_right_center"] = "left_center_right"
+    """Order of three crops; left_right_center: as mmaction2 and TANet have it. It shows only where views are kept apart."""
 
 
 @dataclass
@@ -111,6 +126,13 @@ class DataConfig(Section):
     """A list of clips to leave out, as written by `zoopraxis prepare check`."""
     index_cache: str | None = None
     """For videos: a folder where the packet indexes of files are kept from run to run."""
+    sampling: str = "segments"
+    """The rule by which a clip's frames are picked (`data.sampling.SAMPLERS`)."""
+    interval: PositiveInt = 1
+    """Frames from one picked frame to the next, at `target_fps`, for the rules that have an interval."""
+    target_fps: PositiveFloat = 30.0
+    fps: PositiveFloat | None = None
+    """Frame rate of stored frames, where the store cannot tell it (gulp and frame folders); none: `target_fps`."""
     num_segments: PositiveInt = 8
     """Frames (or stacks of flow frames) per clip, T, in training and validation."""
     test_num_segments: PositiveInt | None = None
@@ -138,9 +160,10 @@ class ModelConfig(Section):
     """Start from these weights: a file, a URL, or the name of published ones (`zoopraxis models`)."""
     heads: dict[str, PositiveInt] | None = None
     """Classes a head; none: as the annotations have them."""
-    dropout: Annotated[float, Bounds(ge=0, lt=1)] = 0.7
-    partial_bn: bool = True
-    """Freeze every batch norm but the first."""
+    dropout: Annotated[float, Bounds(ge=0, lt=1)] | None = None
+    """None: the model's published value."""
+    partial_bn: bool | None = None
+    """Freeze every batch norm but the first; none: as the model is published."""
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
     std: list[PositiveFloat] = field(default_factory=lambda: [0.485, 0.456, 0.406])
     """Published with std equal to the mean: the EPIC checkpoints were trained so."""
@@ -154,11 +177,13 @@ class OptimConfig(Section):
 
     name: Literal["sgd", "adamw"] = "sgd"
     lr: PositiveFloat = 0.01
+    base_batch_size: PositiveInt | None = None
+    """Scale `lr` linearly: it is meant for batches of so many clips (over all devices, accumulated); none: taken as it is."""
     momentum: Fraction = 0.9
     weight_decay: NonNegativeFloat = 5e-4
     nesterov: bool = False
-    groups: Literal["effective", "multipliers"] = "effective"
-    """multipliers: the rates and decays that the published code attaches to its groups, which its optimizer never saw."""
+    groups: Literal["effective", "multipliers", "tsm", "tanet", "tada2d", "tada2d_finetune"] = "effective"
+    """Which parameters learn faster or do not decay; see `models.parameter_groups`."""
 
 
 @dataclass
@@ -170,7 +195,12 @@ class ScheduleConfig(Section):
     """Epochs at which the rate is multiplied by `gamma`."""
     gamma: PositiveFloat = 0.1
     warmup_epochs: NonNegativeFloat = 0
-    """Linear warm-up from a hundredth of the rate."""
+    """Linear warm-up."""
+    warmup_start_lr: PositiveFloat | None = None
+    """Rate at which the warm-up begins; none: a hundredth of `optim.lr`."""
+    is_cosine_after_warmup: bool = True
+    """True: the cosine begins where the warm-up ends; false: it spans the whole run, and the warm-up rises to where it then is
+    (published TAda2D)."""
 
 
 @dataclass

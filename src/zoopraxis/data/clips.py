@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from zoopraxis.data.index import UNLABELLED, Clip, ClipIndex
-from zoopraxis.data.sampling import Generator, IntArray, clip_generator, sample_segments, sample_views
+from zoopraxis.data.sampling import SAMPLERS, Generator, IntArray, clip_generator
 from zoopraxis.data.stores import ClipStore
 from zoopraxis.data.transforms import ClipTransform
 from zoopraxis.errors import DataError
@@ -45,12 +45,19 @@ class ClipDataset(Dataset[ClipItem]):
         transform: From frames to the network's input; a `TrainTransform` in training, else a `TestTransform`.
         num_segments: Frames, or stacks of flow frames, per view, T.
         segment_length: Consecutive frames that are stacked on the channel axis.
+        sampling: The rule by which frames are picked, a name in `data.sampling.SAMPLERS`.
+        interval: Of rules that have one; else 1.
+        target_fps: Frame rate in which the interval counts.
+        fps: Frame rate of clips whose store does not tell it; none: `target_fps`.
+        flipped_labels: For each class of head `label` the class that a clip has once the transform has flipped it, as
+            `labels_after_flip` gives them; none: the same.
         seed: Of the augmentation.
         training: Whether frames are sampled, and transforms drawn, at random; the generator depends on (seed, epoch, clip id).
         num_clips: Temporal views of a clip. Views are ordered crop by crop: crop 0 of every temporal view comes first.
 
     Raises:
         ValueError: If several temporal views are asked for in training, or the transform stacks another number of frames.
+        ConfigError: If the sampling is unknown or does not go with the numbers given.
     """
 
     def __init__(
@@ -61,6 +68,11 @@ class ClipDataset(Dataset[ClipItem]):
         transform: ClipTransform,
         num_segments: int,
         segment_length: int = 1,
+        sampling: str = "segments",
+        interval: int = 1,
+        target_fps: float = 30.0,
+        fps: float | None = None,
+        flipped_labels: IntArray | None = None,
         seed: int = 0,
         training: bool,
         num_clips: int = 1,
@@ -74,12 +86,14 @@ class ClipDataset(Dataset[ClipItem]):
         self.index = index
         self.store = store
         self.transform = transform
-        self.num_segments = num_segments
-        self.segment_length = segment_length
+        self.sampler = SAMPLERS.get(sampling)(num_segments, segment_length, interval, target_fps)
+        self.sampler.check_views(num_clips)
+        self.fps = fps
         self.seed = seed
         self.training = training
         self.num_clips = num_clips
         self._labels = index.labels()
+        self.flipped_labels = flipped_labels
 
     def __len__(self) -> int:
         return len(self.index)
@@ -100,33 +114,40 @@ class ClipDataset(Dataset[ClipItem]):
         row = ~row if is_padding else row
         clip = self.index[row]
         generator = clip_generator(self.seed, epoch, clip.clip_id) if self.training else None
+        frames, is_flipped = self._read(clip, generator)
         return {
-            "clip": self._views(self._read(clip, generator)),
+            "clip": self._views(frames),
             "index": -1 if is_padding else row,
-            "labels": {head: UNLABELLED if is_padding else int(labels[row]) for head, labels in self._labels.items()},
+            "labels": {head: UNLABELLED if is_padding else self._label(head, row, is_flipped) for head in self._labels},
         }
 
-    def _read(self, clip: Clip, generator: Generator | None) -> Tensor:
+    def _read(self, clip: Clip, generator: Generator | None) -> tuple[Tensor, bool]:
         try:
             num_frames = self.store.num_frames(clip)
             if num_frames < 1:
                 raise DataError("it has no frames")
-            frames = self.store.read(clip, self._sample(num_frames, generator))
+            frames = self.store.read(clip, self._sample(clip, num_frames, generator))
         except DataError as error:
             raise DataError(_with_clip_and_cure(str(error), clip.clip_id)) from error
-        return self.transform(frames, generator)
+        return self.transform.apply(frames, generator)
 
-    def _sample(self, num_frames: int, generator: Generator | None) -> IntArray:
-        segments, length = self.num_segments, self.segment_length
-        if self.training:
-            return sample_segments(num_frames, num_segments=segments, segment_length=length, generator=generator)
-        return sample_views(num_frames, num_clips=self.num_clips, num_segments=segments, segment_length=length)
+    def _sample(self, clip: Clip, num_frames: int, generator: Generator | None) -> IntArray:
+        frame_rate = (self.store.frame_rate(clip) or self.fps) if self.sampler.uses_frame_rate else None
+        if generator is not None:
+            return self.sampler.train(num_frames, generator, frame_rate=frame_rate)
+        return self.sampler.test(num_frames, num_clips=self.num_clips, frame_rate=frame_rate)
+
+    def _label(self, head: str, row: int, is_flipped: bool) -> int:
+        label = int(self._labels[head][row])
+        if is_flipped and head == "label" and label != UNLABELLED and self.flipped_labels is not None:
+            return int(self.flipped_labels[label])
+        return label
 
     def _views(self, clip: Tensor) -> Tensor:
         """([crops], temporal views * T, C, h, w) to ([views], T, C, h, w)."""
         if self.num_clips == 1:
             return clip
-        return clip.reshape(-1, self.num_segments, *clip.shape[-3:])
+        return clip.reshape(-1, self.sampler.num_segments, *clip.shape[-3:])
 
 
 def _with_clip_and_cure(message: str, clip_id: str) -> str:

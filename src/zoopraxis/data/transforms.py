@@ -10,10 +10,8 @@ Source: EPIC-KITCHENS-100 action recognition baselines, after Wang et al., Tempo
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,34 +19,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from zoopraxis.data.crops import Crop, Cropper, MultiScaleCrop
 from zoopraxis.data.sampling import Generator
 
-__all__ = [
-    "ClipTransform",
-    "Crop",
-    "Cropper",
-    "Modality",
-    "MultiScaleCrop",
-    "NumCrops",
-    "RandomResizedCrop",
-    "TestTransform",
-    "TrainTransform",
-    "UInt8Array",
-]
+__all__ = ["ClipTransform", "CropOrder", "Modality", "NumCrops", "TestTransform", "TrainTransform", "UInt8Array"]
 
 UInt8Array = npt.NDArray[np.uint8]
 Modality = Literal["rgb", "flow"]
 NumCrops = Literal[1, 3, 5, 10]
-
-_SNAP_PX = 2
-"""A crop side this near to the output size becomes the output size."""
-
-_MULTI_SCALE_POSITIONS = (
-    *((0, 0), (4, 0), (0, 4), (4, 4), (2, 2)),
-    *((0, 2), (4, 2), (2, 4), (2, 0)),
-    *((1, 1), (3, 1), (1, 3), (3, 3)),
-)
-"""Offsets (x, y) of a crop in quarters of the free space, in the published order: corners and center, edges, quarter points."""
+CropOrder = Literal["left_center_right", "left_right_center"]
 
 _TEST_POSITIONS: dict[int, Sequence[tuple[float, float]]] = {
     1: [(0.5, 0.5)],
@@ -56,23 +35,7 @@ _TEST_POSITIONS: dict[int, Sequence[tuple[float, float]]] = {
     5: [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.5, 0.5)],
 }
 """Offsets of test crops (along the longer side, along the shorter side) as fractions of the free space."""
-
-
-class Crop(NamedTuple):
-    """A rectangle of a frame, px."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-
-class Cropper(Protocol):
-    """Chooses one crop for all frames of a clip."""
-
-    def __call__(self, height: int, width: int, generator: Generator) -> Crop:
-        """A crop that lies inside a frame of `height` x `width`."""
-        ...
+_ORDERS_OF_THREE: dict[CropOrder, Sequence[int]] = {"left_center_right": (0, 1, 2), "left_right_center": (0, 2, 1)}
 
 
 class ClipTransform(Protocol):
@@ -88,68 +51,13 @@ class ClipTransform(Protocol):
         """Consecutive frames that it stacks on the channel axis."""
         ...
 
-    def __call__(self, frames: UInt8Array, generator: Generator | None) -> Tensor:
-        """uint8 frames (N, H, W, C) to (T, C', h, w), or to (num_crops, T, C', h, w) when there are several crops."""
+    def apply(self, frames: UInt8Array, generator: Generator | None) -> tuple[Tensor, bool]:
+        """uint8 frames (N, H, W, C) to (T, C', h, w), or to (num_crops, T, C', h, w) when there are several crops.
+
+        Returns:
+            The clip, and whether it was flipped, so that left is right in it.
+        """
         ...
-
-
-@dataclass(frozen=True)
-class MultiScaleCrop:
-    """One of a few sizes, at one of 13 places.
-
-    Sides are fractions of the frame's shorter side; the two sides' scales are at most one step of `scales` apart.
-
-    Differs: in a frame that is one or two pixels smaller than `size`, the published crop reaches over the edge, where it is
-    black. Here it stays inside.
-
-    Attributes:
-        size: Side of the network's input, px; a crop side within 2 px of it becomes it.
-        scales: The fractions.
-    """
-
-    size: int
-    scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
-
-    def __call__(self, height: int, width: int, generator: Generator) -> Crop:
-        """Draw the size, then the place."""
-        longest = min(height, width)
-        lengths = [min(max(1, int(longest * scale)), longest) for scale in self.scales]
-        sides = [min(self.size, longest) if abs(length - self.size) <= _SNAP_PX else length for length in lengths]
-        shapes = [(h, w) for i, h in enumerate(sides) for j, w in enumerate(sides) if abs(i - j) <= 1]
-        crop_height, crop_width = shapes[int(generator.integers(0, len(shapes)))]
-        x, y = _MULTI_SCALE_POSITIONS[int(generator.integers(0, len(_MULTI_SCALE_POSITIONS)))]
-        top, left = y * ((height - crop_height) // 4), x * ((width - crop_width) // 4)
-        return Crop(top, left, crop_height, crop_width)
-
-
-@dataclass(frozen=True)
-class RandomResizedCrop:
-    """A random part of the frame's area with a random aspect ratio, at a random place.
-
-    Attributes:
-        scale: Bounds of the crop's area as a fraction of the frame's.
-        ratio: Bounds of width / height, drawn uniformly in the logarithm.
-
-    Source: Szegedy et al., Going Deeper with Convolutions, CVPR 2015.
-    """
-
-    scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
-
-    def __call__(self, height: int, width: int, generator: Generator) -> Crop:
-        """Draw up to ten shapes; if none fits into the frame, take the largest centered crop whose ratio is in bounds."""
-        low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
-        for _ in range(10):
-            area = height * width * (self.scale[0] + (self.scale[1] - self.scale[0]) * generator.random())
-            ratio = math.exp(low + (high - low) * generator.random())
-            crop_height, crop_width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
-            if 0 < crop_height <= height and 0 < crop_width <= width:
-                top = int(generator.integers(0, height - crop_height + 1))
-                left = int(generator.integers(0, width - crop_width + 1))
-                return Crop(top, left, crop_height, crop_width)
-        crop_height = min(height, round(width / self.ratio[0]))
-        crop_width = min(width, round(height * self.ratio[1]))
-        return Crop((height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width)
 
 
 class TrainTransform:
@@ -161,6 +69,7 @@ class TrainTransform:
         flip: Probability of a horizontal flip; flow's u is inverted (255 - u) with it, because left becomes right.
         modality: What the frames are.
         segment_length: Consecutive frames that are stacked on the channel axis.
+        antialias: Whether frames are low-passed when they are made smaller.
     """
 
     num_crops = 1
@@ -173,15 +82,24 @@ class TrainTransform:
         flip: float = 0.5,
         modality: Modality = "rgb",
         segment_length: int = 1,
+        antialias: bool = True,
     ) -> None:
         self.size = size
         self.crop: Cropper = MultiScaleCrop(size) if crop is None else crop
         self.flip = flip
         self.modality = modality
         self.segment_length = segment_length
+        self.antialias = antialias
 
     def __call__(self, frames: UInt8Array, generator: Generator | None) -> Tensor:
+        """The clip of `apply`."""
+        return self.apply(frames, generator)[0]
+
+    def apply(self, frames: UInt8Array, generator: Generator | None) -> tuple[Tensor, bool]:
         """uint8 frames (T * segment_length, H, W, C) to (T, C * segment_length, size, size), channels-last.
+
+        Returns:
+            The clip, and whether it was flipped.
 
         Raises:
             ValueError: If there is no generator, or the frames are not of the modality.
@@ -190,10 +108,13 @@ class TrainTransform:
             raise ValueError("a training transform draws at random; pass a generator, or use TestTransform")
         frames_NCHW = _as_channels_last(frames, self.modality)
         crop = self.crop(frames_NCHW.shape[2], frames_NCHW.shape[3], generator)
-        clip = _resize(_cut(frames_NCHW, crop), self.size, self.size)
-        if generator.random() < self.flip:
+        if crop.resized is not None:
+            frames_NCHW = _resize(frames_NCHW, *crop.resized, antialias=self.antialias)
+        clip = _resize(_cut(frames_NCHW, crop), self.size, self.size, antialias=self.antialias)
+        is_flipped = bool(generator.random() < self.flip)
+        if is_flipped:
             clip = _flip(clip, self.modality)
-        return _stack(clip, self.segment_length)
+        return _stack(clip, self.segment_length), is_flipped
 
 
 class TestTransform:
@@ -206,9 +127,15 @@ class TestTransform:
             flipped (flow with u inverted).
         modality: What the frames are.
         segment_length: Consecutive frames that are stacked on the channel axis.
+        antialias: Whether frames are low-passed when they are made smaller.
+        crop_order: Order of 3 crops; of upright frames left is top.
+
+    Half pixels are rounded as published: to the even pixel by torchvision (1, 5 and 10 crops), down by TAda! and mmaction2 (3).
+
+    Differs: of an odd number of free pixels mmaction2 leaves one beyond the right one of its 3 crops. Here none is left.
 
     Raises:
-        ValueError: If `resize` is less than `size`, or `num_crops` is another number.
+        ValueError: If `resize` is less than `size`, or `num_crops` or `crop_order` is another.
     """
 
     __test__ = False  # pytest: not a test class
@@ -221,21 +148,34 @@ class TestTransform:
         num_crops: NumCrops = 1,
         modality: Modality = "rgb",
         segment_length: int = 1,
+        antialias: bool = True,
+        crop_order: CropOrder = "left_center_right",
     ) -> None:
         if resize < size:
             raise ValueError(f"resize ({resize}) must be at least size ({size}); try resize={size}")
         if num_crops not in _TEST_POSITIONS and num_crops != 10:
             raise ValueError(f"num_crops ({num_crops}) must be 1, 3, 5 or 10")
+        if crop_order not in _ORDERS_OF_THREE:
+            raise ValueError(f"crop_order ({crop_order!r}) must be one of {', '.join(_ORDERS_OF_THREE)}")
         self.size = size
         self.resize = resize
         self.num_crops = num_crops
         self.modality = modality
         self.segment_length = segment_length
+        self.antialias = antialias
+        self.crop_order: CropOrder = crop_order
 
     def __call__(self, frames: UInt8Array, generator: Generator | None = None) -> Tensor:
+        """The clip of `apply`."""
+        return self.apply(frames, generator)[0]
+
+    def apply(self, frames: UInt8Array, generator: Generator | None = None) -> tuple[Tensor, bool]:
         """uint8 frames (T * segment_length, H, W, C) to (T, C * segment_length, size, size), channels-last.
 
         With several crops the result is (num_crops, T, C * segment_length, size, size). `generator` is not used.
+
+        Returns:
+            The clip, and false: it is not flipped.
 
         Raises:
             ValueError: If the frames are not of the modality.
@@ -243,23 +183,24 @@ class TestTransform:
         frames_NCHW = _as_channels_last(frames, self.modality)
         height, width = frames_NCHW.shape[-2:]
         shorter = min(height, width)
-        resized = _resize(frames_NCHW, self.resize * height // shorter, self.resize * width // shorter)
-        crops = [_cut(resized, crop) for crop in _test_crops(resized, self.size, min(self.num_crops, 5))]
+        new_height, new_width = self.resize * height // shorter, self.resize * width // shorter
+        resized = _resize(frames_NCHW, new_height, new_width, antialias=self.antialias)
+        crops = [_cut(resized, crop) for crop in self._crops(new_height, new_width)]
         if self.num_crops == 10:
             crops += [_flip(crop, self.modality) for crop in crops]
         clips = [_stack(crop, self.segment_length) for crop in crops]
         if self.num_crops == 1:
-            return clips[0]
-        return torch.stack([clip.permute(0, 2, 3, 1) for clip in clips]).permute(0, 1, 4, 2, 3)
+            return clips[0], False
+        return torch.stack([clip.permute(0, 2, 3, 1) for clip in clips]).permute(0, 1, 4, 2, 3), False
 
-
-def _test_crops(frames_NCHW: Tensor, size: int, num_crops: int) -> list[Crop]:
-    height, width = frames_NCHW.shape[-2:]
-    crops = []
-    for along, across in _TEST_POSITIONS[num_crops]:
-        x, y = (along, across) if width >= height else (across, along)
-        crops.append(Crop(round((height - size) * y), round((width - size) * x), size, size))
-    return crops
+    def _crops(self, height: int, width: int) -> list[Crop]:
+        """The crops of a resized frame, of 10 the 5 that are not flipped."""
+        crops = []
+        whole: Callable[[float], int] = int if self.num_crops == 3 else round
+        for along, across in _TEST_POSITIONS[min(self.num_crops, 5)]:
+            x, y = (along, across) if width >= height else (across, along)
+            crops.append(Crop(whole((height - self.size) * y), whole((width - self.size) * x), self.size, self.size))
+        return [crops[place] for place in _ORDERS_OF_THREE[self.crop_order]] if self.num_crops == 3 else crops
 
 
 def _as_channels_last(frames: UInt8Array, modality: Modality) -> Tensor:
@@ -274,11 +215,11 @@ def _cut(frames_NCHW: Tensor, crop: Crop) -> Tensor:
     return frames_NCHW[..., crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
 
 
-def _resize(frames_NCHW: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear with antialiasing, on uint8: within one level of Pillow's."""
+def _resize(frames_NCHW: Tensor, height: int, width: int, *, antialias: bool) -> Tensor:
+    """Bilinear, on uint8: with antialiasing within one level of Pillow's, without it within one level of exact."""
     if frames_NCHW.shape[-2:] == (height, width):
         return frames_NCHW
-    return interpolate(frames_NCHW, (height, width), mode="bilinear", antialias=True)
+    return interpolate(frames_NCHW, (height, width), mode="bilinear", antialias=antialias)
 
 
 def _flip(frames_NCHW: Tensor, modality: Modality) -> Tensor:

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoopraxis.models.base import VideoModel
     from zoopraxis.models.build import MODELS, create_model, load_families
-    from zoopraxis.models.checkpoints import initialize, load_model, model_record
+    from zoopraxis.models.checkpoints import initialize, load_model, model_record, save_model
+    from zoopraxis.models.cost import ModelCost, ModelSpeed, measure_cost, measure_speed
     from zoopraxis.models.preprocessing import Preprocessing, normalize
-    from zoopraxis.models.weights import WEIGHTS, PublishedWeights
+    from zoopraxis.models.weights import WEIGHTS, Evaluation, PublishedWeights
 
 __all__ = [
     "MODELS",
     "WEIGHTS",
+    "Evaluation",
+    "ModelCost",
+    "ModelSpeed",
     "Preprocessing",
     "PublishedWeights",
     "VideoModel",
@@ -22,13 +26,19 @@ __all__ = [
     "initialize",
     "load_families",
     "load_model",
+    "measure_cost",
+    "measure_speed",
     "model_record",
     "normalize",
+    "save_model",
 ]
 
 _HOMES = {
     "MODELS": "build",
     "WEIGHTS": "weights",
+    "Evaluation": "weights",
+    "ModelCost": "cost",
+    "ModelSpeed": "cost",
     "VideoModel": "base",
     "Preprocessing": "preprocessing",
     "PublishedWeights": "weights",
@@ -36,8 +46,11 @@ _HOMES = {
     "initialize": "checkpoints",
     "load_families": "build",
     "load_model": "checkpoints",
+    "measure_cost": "cost",
+    "measure_speed": "cost",
     "model_record": "checkpoints",
     "normalize": "preprocessing",
+    "save_model": "checkpoints",
 }
 
 

@@ -20,6 +20,9 @@ __all__ = ["RECORD_KEY", "fetch", "read_archive"]
 RECORD_KEY = "zoopraxis"
 """Where a checkpoint of ours keeps the record that `load_model` builds the network from."""
 
+_WEIGHTS = ("state_dict", "model_state")
+_OPTIMIZERS = ("optimizer_states", "optimizer_state", "optimizer")
+"""Where checkpoints keep the weights, and the optimizer's state, which only a resumed training needs."""
 _INERT_PACKAGES = frozenset(
     {
         "omegaconf",
@@ -53,8 +56,9 @@ def read_archive(path: str | Path, *, map_location: str | torch.device = "cpu") 
     plain values where they are tables or lists, and stand-ins without behavior where not; none of those libraries is needed.
 
     Returns:
-        At least `state_dict` (name to tensor); beside it what else the file holds, such as `hyper_parameters`, `meta` or the
-        record `zoopraxis`.
+        At least `state_dict` (name to tensor), under which the weights of TAdaConv's code base (`model_state`) stand, too;
+        beside it what else the file holds but the optimizer's state: `hyper_parameters`, `meta`, `cfg`, averaged weights
+        (`model_ema_state`) or the record `zoopraxis`.
 
     Raises:
         CheckpointError: If the file is missing, broken, holds no tensors by name, or names anything that could run code.
@@ -65,12 +69,13 @@ def read_archive(path: str | Path, *, map_location: str | torch.device = "cpu") 
     contents = _read_safetensors(path, map_location) if path.suffix == ".safetensors" else _read_torch(path, map_location)
     if not isinstance(contents, dict):
         raise CheckpointError(f"{path} holds a {type(contents).__name__}, not a table; give a file with a state_dict")
-    archive = contents if isinstance(contents.get("state_dict"), Mapping) else {"state_dict": contents}
-    tensors = {name: value for name, value in archive["state_dict"].items() if isinstance(value, torch.Tensor)}
+    holder = next((key for key in _WEIGHTS if isinstance(contents.get(key), Mapping)), None)
+    weights = contents if holder is None else contents[holder]
+    tensors = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
     if not tensors:
         raise CheckpointError(f"{path} holds no tensors by name; give a file with a state_dict")
-    extras = {str(key): _plain(value) for key, value in archive.items() if key not in ("state_dict", "optimizer_states")}
-    return {**extras, "state_dict": tensors}
+    extras = {} if holder is None else {k: v for k, v in contents.items() if k not in (holder, *_OPTIMIZERS)}
+    return {**{str(key): _plain(value) for key, value in extras.items()}, "state_dict": tensors}
 
 
 def fetch(url: str, file_name: str) -> Path:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -14,12 +16,47 @@ from zoopraxis.models.base import VideoModel
 from zoopraxis.models.preprocessing import Modality, Preprocessing
 from zoopraxis.registry import Registry
 
-__all__ = ["FAMILIES", "MODELS", "create_model", "load_families"]
+__all__ = ["FAMILIES", "MODELS", "ModelArguments", "ModelKind", "create_model", "load_families"]
 
-MODELS: Registry[Callable[..., VideoModel]] = Registry("model")
-"""Name to builder. A builder takes the arguments of `create_model`, of which the last are its own."""
 
-FAMILIES = ("tsn", "tsm")
+@dataclass(frozen=True)
+class ModelArguments:
+    """What every builder is given, checked and without gaps: the arguments of `create_model` of the same names."""
+
+    heads: Mapping[str, int]
+    backbone: str
+    temporal: str | None
+    num_segments: int
+    modality: Modality
+    pretrained: bool
+    dropout: float
+    partial_bn: bool
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
+class ModelKind:
+    """One entry of the table of models.
+
+    Attributes:
+        build: Called as `build(arguments, **own)` with `ModelArguments` and the keyword arguments of the model's own.
+        dropout: Its published dropout, the default.
+        partial_bn: Whether it is published with frozen batch norms, the default.
+        preprocessing: Called with modality, `num_segments=` and `segment_length=`: what the published network expects of its
+            input, the default.
+    """
+
+    build: Callable[..., VideoModel]
+    dropout: float = 0.7
+    partial_bn: bool = True
+    preprocessing: Callable[..., Preprocessing] = Preprocessing.epic
+
+
+MODELS: Registry[ModelKind] = Registry("model")
+
+_COMMON = tuple(field.name for field in dataclasses.fields(ModelArguments))
+
+FAMILIES = ("tsn", "tsm", "trn", "tanet", "tada2d")
 """The files of this package that hold a published family; importing one enters its models and its published weights."""
 
 
@@ -39,8 +76,8 @@ def create_model(
     segment_length: int = 1,
     modality: Modality = "rgb",
     pretrained: bool = False,
-    dropout: float = 0.7,
-    partial_bn: bool = True,
+    dropout: float | None = None,
+    partial_bn: bool | None = None,
     preprocessing: Preprocessing | None = None,
     **args: Any,
 ) -> VideoModel:
@@ -55,9 +92,9 @@ def create_model(
         segment_length: Consecutive frames stacked on the channel axis: 1 for RGB, 5 pairs for flow.
         modality: `rgb` or `flow`.
         pretrained: Start from timm's weights of the backbone.
-        dropout: Probability that a feature is dropped before the heads, in training.
-        partial_bn: Freeze every batch norm of the backbone but the first.
-        preprocessing: What the network will expect of its input; none: that of the EPIC-KITCHENS-100 baselines.
+        dropout: Probability that a feature is dropped before the heads, in training; none: the model's published value.
+        partial_bn: Freeze every batch norm of the backbone but the first; none: as the model is published.
+        preprocessing: What the network will expect of its input; none: as the model is published.
         args: The model's own arguments (TSM: `shift_div`, `shift_place`, `temporal_pool`; all: `backbone_args`).
 
     Returns:
@@ -69,7 +106,7 @@ def create_model(
         CheckpointError: If the pretrained weights cannot be had.
     """
     load_families()
-    builder = MODELS.get(name)
+    kind = MODELS.get(name)
     settings: dict[str, Any] = {
         "heads": dict(heads),
         "backbone": backbone,
@@ -77,27 +114,28 @@ def create_model(
         "num_segments": num_segments,
         "segment_length": segment_length,
         "modality": modality,
-        "dropout": dropout,
-        "partial_bn": partial_bn,
+        "dropout": kind.dropout if dropout is None else dropout,
+        "partial_bn": kind.partial_bn if partial_bn is None else partial_bn,
         **args,
     }
-    _check_arguments(name, builder, args)
+    _check_arguments(name, kind, args)
     _check_values(settings)
     if preprocessing is None:
-        preprocessing = Preprocessing.epic(modality, num_segments=num_segments, segment_length=segment_length)
+        preprocessing = kind.preprocessing(modality, num_segments=num_segments, segment_length=segment_length)
     for field in ("modality", "num_segments", "segment_length"):
         if getattr(preprocessing, field) != settings[field]:
             raise ConfigError(
                 f"the preprocessing has {field}={getattr(preprocessing, field)}, but the model {field}={settings[field]}; "
                 "give both the same"
             )
-    model = builder(**settings, pretrained=pretrained, preprocessing=preprocessing)
+    common = {field: settings[field] for field in _COMMON if field in settings}
+    model = kind.build(ModelArguments(**common, pretrained=pretrained, preprocessing=preprocessing), **args)
     model.architecture = {"name": name, **settings}
     return model
 
 
-def _check_arguments(name: str, builder: Callable[..., VideoModel], args: Mapping[str, Any]) -> None:
-    known = list(inspect.signature(builder).parameters)
+def _check_arguments(name: str, kind: ModelKind, args: Mapping[str, Any]) -> None:
+    known = list(inspect.signature(kind.build).parameters)[1:]
     for argument in args:
         if argument not in known:
             raise ConfigError(f"model {name!r} has no argument {argument!r}; {did_you_mean(argument, known)}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,17 +14,34 @@ from torch import Tensor
 
 from zoopraxis.backbones.image import ImageBackbone, first_convolution, inflate_kernel
 from zoopraxis.errors import CheckpointError, ConfigError, did_you_mean
+from zoopraxis.files import write_bytes
 from zoopraxis.models.archives import RECORD_KEY, fetch, read_archive
 from zoopraxis.models.base import VideoModel
-from zoopraxis.models.build import create_model, load_families
-from zoopraxis.models.inference import infer_architecture, infer_preprocessing
-from zoopraxis.models.key_layouts import NETWORK, MappedWeights, map_keys, split_classifier
+from zoopraxis.models.build import MODELS, create_model, load_families
+from zoopraxis.models.inference import describe, title
+from zoopraxis.models.key_layouts import NETWORK, MappedWeights, PublishedFile, map_keys, split_classifier
+from zoopraxis.models.misfits import refuse_length, refuse_misfit, refuse_other_module, refuse_other_places
 from zoopraxis.models.preprocessing import Preprocessing
 from zoopraxis.models.weights import WEIGHTS, PublishedWeights
 
-__all__ = ["initialize", "load_model", "model_record"]
+__all__ = ["initialize", "load_model", "model_record", "save_model"]
 
 Architecture = str | Mapping[str, Any]
+
+
+def _is_heads(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, int) for k, v in value.items())
+
+
+_TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (lambda value: isinstance(value, str), "a model's name"),
+    "backbone": (lambda value: isinstance(value, str), "a network's name, e.g. resnet50"),
+    "heads": (_is_heads, "a table of numbers of classes, e.g. {verb: 97, noun: 300}"),
+    "num_segments": (lambda value: isinstance(value, int), "a whole number"),
+    "segment_length": (lambda value: isinstance(value, int), "a whole number"),
+    "dropout": (lambda value: isinstance(value, int | float), "a number"),
+}
+"""What callers give, often as text: argument of `create_model` to its test and its type in words."""
 
 
 def load_model(
@@ -30,26 +49,33 @@ def load_model(
 ) -> VideoModel:
     """Load a network with its weights and its preprocessing.
 
-    Read are checkpoints of ours, of the EPIC-KITCHENS-100 baselines (Lightning) and TSM's authors, and of mmaction2; tensors
-    only, nothing in the file is run. Every key must be used or stand in `key_layouts.IGNORED`.
+    Read are checkpoints of ours and of every layout in `key_layouts.LAYOUTS`: of the EPIC-KITCHENS-100 baselines (Lightning),
+    of TSM's and TANet's authors, of mmaction2 and of TAdaConv's authors; tensors only, nothing in the file is run. Every key
+    must be used or stand in `key_layouts.IGNORED`. Of a file of TAdaConv's authors the last weights are taken and the averaged
+    ones (`model_ema_state`) left; the published code evaluates either.
 
     Args:
         source: A file, a URL, or a name in `WEIGHTS` (`zoopraxis models` lists them).
         architecture: What is known of a published file: a name in `MODELS`, the name of published weights, or arguments of
             `create_model`. What is missing is told from keys, shapes and the configuration in the file. Keys do not tell
-            `num_segments`, `shift_div` or how the classes belong to heads (397 are taken as 97 verbs and 300 nouns).
+            `num_segments` (but of TRN and TANet), `shift_div` or how the classes belong to heads (397 are taken as 97 verbs and
+            300 nouns).
         map_location: The device of the network.
 
     Returns:
-        The network in evaluation mode, with `preprocessing`, `class_names`, `heads`, `architecture` and `record` (what
-        `model_record` gave when the file was written, or gives now for a published file, which has no `config`).
+        The network in evaluation mode, with `preprocessing`, `class_names`, `heads`, `architecture` and `record`: what
+        `model_record` gave when the file was written, or gives now for a published file, which has no `config`; and `found`,
+        the network and its layout in words.
 
     Raises:
-        CheckpointError: If the source is missing, broken or unsafe, or is of another architecture.
+        CheckpointError: If the source is missing, broken or unsafe, or is of another architecture; the message names what the
+            file holds and the first keys and shapes that do not fit.
         ConfigError: If `architecture` names something unknown.
     """
     load_families()
     path, published = _locate(source)
+    if isinstance(architecture, str) and "." in architecture:
+        published, architecture = WEIGHTS.get(architecture), None
     archive = read_archive(path, map_location=map_location)
     mapped = map_keys(archive["state_dict"])
     given = _given(architecture, published)
@@ -59,9 +85,9 @@ def load_model(
         model = _build_inferred(mapped, archive, given, published, path)
         record = model_record(model)
     _load_strictly(model, mapped, path)
-    if mapped.layout != "zoopraxis":
-        _check_hosts(model, mapped, path)
-    model.record = record
+    averaged = "; its averaged weights (model_ema_state) are left" if "model_ema_state" in archive else ""
+    found = f"{describe(model.architecture)} in the layout of {mapped.layout.publisher}{averaged}"
+    model.record = {**record, "found": found}
     return model.to(map_location).eval()
 
 
@@ -79,11 +105,16 @@ def initialize(model: VideoModel, source: str | Path) -> list[str]:
         Names of the model's tensors that kept their values: heads of other widths, parameters of new temporal modules.
 
     Raises:
-        CheckpointError: If the source is missing, broken or unsafe, or its backbone is another.
+        CheckpointError: If the source is missing, broken or unsafe, or its backbone, temporal module or number of frames (where
+            a module is tied to it) is another.
     """
     load_families()
     path, _ = _locate(source)
-    mapped = map_keys(read_archive(path)["state_dict"])
+    archive = read_archive(path)
+    mapped = map_keys(archive["state_dict"])
+    record = archive.get(RECORD_KEY)
+    refuse_other_module(model, mapped, record.get("model") if isinstance(record, Mapping) else None, path)
+    refuse_length(model, mapped, path)
     joint = mapped.tensors.get("classifier.weight")
     fits = joint is not None and joint.shape[0] == sum(model.heads.values())
     tensors = split_classifier(mapped, model.heads) if fits else dict(mapped.tensors)
@@ -95,7 +126,7 @@ def initialize(model: VideoModel, source: str | Path) -> list[str]:
         if key.startswith(NETWORK) or (key in expected and expected[key].shape == tensor.shape)
     }
     may_stay = {key for key in expected if not key.startswith(NETWORK) or ".temporal." in key}
-    _refuse_misfit(expected, taken, mapped, path, may_stay=may_stay)
+    refuse_misfit(model, taken, mapped, path, may_stay=may_stay)
     model.load_state_dict(taken, strict=False)
     return [key for key in expected if key not in taken]
 
@@ -119,10 +150,47 @@ def model_record(
     }
 
 
+def save_model(model: VideoModel, path: str | Path) -> Path:
+    """Write a network's weights with its record: a file from which `load_model` gives the same scores.
+
+    The file appears whole or not at all. A training can start from it (`model.weights`) but not go on
+    with it, for want of the optimizer's state.
+
+    Args:
+        model: Made by `create_model` or `load_model`.
+        path: A `.safetensors` file; it is overwritten.
+
+    Returns:
+        The path.
+
+    Raises:
+        CheckpointError: If the suffix is another, or the model does not know its architecture.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"{path}: weights are written as .safetensors; try {path.with_suffix('.safetensors')}")
+    if not model.architecture:
+        raise CheckpointError(
+            "the model does not know its architecture, so that nobody could load it; build it by create_model"
+        )
+    from safetensors.torch import save
+
+    record = model_record(model, config=model.record.get("config"))
+    tensors = {
+        key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for key, tensor in model.state_dict().items()
+    }
+    write_bytes(path, save(tensors, metadata={RECORD_KEY: json.dumps(record), "format": "pt"}))
+    return path
+
+
 def _locate(source: str | Path) -> tuple[Path, PublishedWeights | None]:
     name = str(source)
     if name in WEIGHTS.names():
         published = WEIGHTS.get(name)
+        if not published.url:
+            raise CheckpointError(
+                f"a program cannot fetch {name}; download it by hand from {published.page} and give the file's path instead"
+            )
         return fetch(published.url, f"{name}{Path(urlsplit(published.url).path).suffix}"), published
     if name.startswith(("http://", "https://")):
         return fetch(name, Path(urlsplit(name).path).name), None
@@ -134,20 +202,35 @@ def _locate(source: str | Path) -> tuple[Path, PublishedWeights | None]:
 
 
 def _given(architecture: Architecture | None, published: PublishedWeights | None) -> dict[str, Any]:
-    """Arguments of `create_model` that are known before the file is read."""
+    """Arguments of `create_model` that are known before the file is read.
+
+    Raises:
+        ConfigError: If one is of the wrong type, or the model or the published weights are unknown.
+    """
     given = dict(published.model) if published is not None else {}
-    if isinstance(architecture, str):
-        return given | (dict(WEIGHTS.get(architecture).model) if "." in architecture else {"name": architecture})
-    return given | dict(architecture or {})
+    given |= {"name": architecture} if isinstance(architecture, str) else dict(architecture or {})
+    for name, value in given.items():
+        fits, wanted = _TYPES.get(name, (lambda _: True, ""))
+        if not fits(value):
+            raise ConfigError(f"the architecture's {name} ({value!r}) must be {wanted}")
+    if "name" in given:
+        MODELS.get(given["name"])
+    return given
 
 
 def _build_recorded(record: Any, given: Mapping[str, Any], path: Path) -> tuple[VideoModel, dict[str, Any]]:
     """The network that a checkpoint of ours describes."""
     if not isinstance(record, Mapping) or not isinstance(record.get("model"), Mapping):
         raise CheckpointError(f"{path} has a record that does not describe a model; was it written by `zoopraxis train`?")
+    arguments = {**record["model"], **given}
+    if arguments["name"] != record["model"].get("name"):
+        raise CheckpointError(
+            f"{path} holds {describe(record['model'])}, not a {title(arguments['name'])} network; "
+            "name a checkpoint of one, or leave the name out"
+        )
     try:
         preprocessing = Preprocessing.from_dict(record["preprocessing"])
-        model = create_model(**{**record["model"], **given}, preprocessing=preprocessing)
+        model = create_model(**arguments, preprocessing=_with_length(preprocessing, arguments))
     except (ConfigError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path} describes a model that cannot be built: {error}") from error
     names = record.get("class_names")
@@ -160,50 +243,25 @@ def _build_inferred(
     mapped: MappedWeights, archive: Mapping[str, Any], given: Mapping[str, Any], published: PublishedWeights | None, path: Path
 ) -> VideoModel:
     """The network of a published checkpoint."""
-    settings = archive.get("hyper_parameters")
-    settings = settings if isinstance(settings, Mapping) else {}
-    arguments = infer_architecture(mapped, given=given, settings=settings, path=path)
-    preprocessing = published.preprocessing if published else infer_preprocessing(mapped, arguments, settings)
-    return create_model(**arguments, preprocessing=preprocessing)
+    layout = mapped.layout
+    file = PublishedFile(path, mapped, layout.settings(archive, path), given)
+    arguments = layout.infer(file)
+    preprocessing = published.preprocessing if published else layout.preprocess(file, arguments)
+    return create_model(**arguments, preprocessing=_with_length(preprocessing, arguments))
+
+
+def _with_length(preprocessing: Preprocessing, arguments: Mapping[str, Any]) -> Preprocessing:
+    """For clips of as many frames as the network's arguments say."""
+    return dataclasses.replace(preprocessing, num_segments=arguments.get("num_segments", preprocessing.num_segments))
 
 
 def _load_strictly(model: VideoModel, mapped: MappedWeights, path: Path) -> None:
     tensors = split_classifier(mapped, model.heads)
-    _refuse_misfit(model.state_dict(), tensors, mapped, path, may_stay=set())
+    refuse_length(model, mapped, path)
+    refuse_misfit(model, tensors, mapped, path)
+    if mapped.layout.has_wrappers:
+        refuse_other_places(model, _image_backbone(model).hosts, mapped, path)
     model.load_state_dict(tensors, strict=False)
-
-
-def _check_hosts(model: VideoModel, mapped: MappedWeights, path: Path) -> None:
-    """Raise if the published network shifts before other layers than ours."""
-    wrapped = mapped.wrapped - {"layer2"}
-    hosts = set(_image_backbone(model).hosts)
-    if wrapped != hosts:
-        raise CheckpointError(
-            f"{path} is of another architecture: it shifts before {len(wrapped)} layers, {model.architecture['name']} on "
-            f"{model.architecture['backbone']} before {len(hosts)}; they differ at {min(wrapped ^ hosts)}"
-        )
-
-
-def _refuse_misfit(
-    expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], mapped: MappedWeights, path: Path, *, may_stay: set[str]
-) -> None:
-    """Raise if a key is left over, missing or of another shape. Counters of batch norms may be missing (old files)."""
-    foreign = [*mapped.unknown, *(mapped.original.get(key, key) for key in tensors if key not in expected)]
-    missing = [
-        key for key in expected if key not in tensors and key not in may_stay and not key.endswith("num_batches_tracked")
-    ]
-    misshapen = [
-        f"{mapped.original.get(key, key)} is {tuple(tensor.shape)} where {tuple(expected[key].shape)} is needed"
-        for key, tensor in tensors.items()
-        if key in expected and tensor.shape != expected[key].shape
-    ]
-    complaints = [
-        f"{len(keys)} keys {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
-        for what, keys in (("are not the network's", foreign), ("are missing", missing), ("have another shape", misshapen))
-        if keys
-    ]
-    if complaints:
-        raise CheckpointError(f"{path} is of another architecture: {'; '.join(complaints)}; name the right model and backbone")
 
 
 def _widen(model: VideoModel, tensors: dict[str, Tensor]) -> None:

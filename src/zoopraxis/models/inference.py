@@ -1,23 +1,36 @@
-"""Telling a published checkpoint's architecture from its keys, its shapes and the settings that it carries."""
+"""Telling a checkpoint's network from its tensors under our keys, and saying in words what was found."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
 from torch import Tensor
 
 from zoopraxis.errors import CheckpointError
-from zoopraxis.models.key_layouts import NETWORK, MappedWeights
-from zoopraxis.models.preprocessing import Modality, Preprocessing
+from zoopraxis.models.key_layouts import NETWORK, MappedWeights, PublishedFile
 from zoopraxis.models.weights import EPIC_HEADS
 
-__all__ = ["infer_architecture", "infer_preprocessing"]
+__all__ = [
+    "describe",
+    "describe_weights",
+    "infer_resnet",
+    "table",
+    "temporal_module",
+    "tied_frames",
+    "title",
+    "traced_model",
+]
+
+_TITLES = {"tsn": "TSN", "tsm": "TSM", "trn": "TRN", "tanet": "TANet", "tada2d": "TAda2D"}
+_TEMPORAL = {"tsm": "shift", "tanet": "tam", "tada2d": "tada2d"}
+"""The temporal modules of models that have one by themselves."""
 
 _RESNETS: dict[tuple[tuple[int, ...], tuple[int, ...]], str] = {
     ((2, 2, 2, 2), (64, 64)): "resnet18",
     ((3, 4, 6, 3), (64, 64)): "resnet34",
+    ((2, 2, 2, 2), (64, 64, 256)): "resnet26",
     ((3, 4, 6, 3), (64, 64, 256)): "resnet50",
     ((3, 4, 23, 3), (64, 64, 256)): "resnet101",
     ((3, 8, 36, 3), (64, 64, 256)): "resnet152",
@@ -27,106 +40,196 @@ _RESNETS: dict[tuple[tuple[int, ...], tuple[int, ...]], str] = {
     ((3, 4, 23, 3), (256, 8, 256)): "resnext101_32x8d",
 }
 """Blocks a stage, and of the first block: output and input channels of conv2's kernel and output channels of conv3, if any."""
+_RELATION_DROPOUT = 0.6
+"""The published one of TRN's relations with two hidden layers; no key tells it."""
 _STAGE_BLOCK = re.compile(r"layer(\d+)\.(\d+)\.")
-_MMACTION_FLOW_LEVEL = 128 / 255
 _NUM_EPIC_CLASSES = sum(EPIC_HEADS.values())
 
 
-def infer_architecture(
-    mapped: MappedWeights, *, given: Mapping[str, Any], settings: Mapping[str, Any], path: object
-) -> dict[str, Any]:
-    """Arguments of `create_model` for a checkpoint that has no record of ours.
+def infer_resnet(file: PublishedFile, *, carried: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Arguments of `create_model` for a checkpoint of an image ResNet with or without temporal modules.
 
     Args:
-        mapped: The checkpoint's tensors.
-        given: Arguments that the caller knows; they go before what is inferred.
-        settings: The configuration that the checkpoint carries, if any (`hyper_parameters` of the EPIC baselines).
-        path: For messages.
+        file: The checkpoint.
+        carried: Arguments that its configuration tells; shapes go before them.
 
     Raises:
-        CheckpointError: If the keys are not told apart, or `given` contradicts them.
+        CheckpointError: If its model, backbone or heads are not known, or `file.given` names another model.
     """
-    plain = {key.removeprefix(NETWORK): tensor for key, tensor in mapped.tensors.items() if key.startswith(NETWORK)}
-    inferred = {**_temporal(mapped, given, path), **_carried(settings)}
-    if "backbone" not in given:
-        inferred["backbone"] = _backbone(plain, path)
-    inferred |= _input(plain, inferred | dict(given))
-    if "heads" not in given:
-        inferred["heads"] = _heads(mapped, path)
-    architecture = {**inferred, **given}
-    if architecture["name"] != "tsm":
-        architecture.pop("shift_div", None)
-    return architecture
+    inferred = {**(carried or {}), **_model(file)}
+    known = inferred | dict(file.given)
+    plain = _plain(file.weights)
+    if "backbone" not in known:
+        inferred["backbone"] = _backbone(plain, file.path)
+    inferred |= _input(plain, known)
+    if "heads" not in known:
+        inferred["heads"] = _heads(file.weights, file.path)
+    return {**inferred, **file.given}
 
 
-def infer_preprocessing(mapped: MappedWeights, architecture: Mapping[str, Any], settings: Mapping[str, Any]) -> Preprocessing:
-    """What a checkpoint without a record was trained with: as its configuration says, else as its publisher always has it.
+def traced_model(mapped: MappedWeights) -> dict[str, Any] | None:
+    """The model whose parts a checkpoint's tensors show: its name and own arguments.
 
-    Raises:
-        ConfigError: If the configuration's values are out of range.
+    None for an image network, and for tensors under our own keys without any part that tells: TSN's and TSM's are the same.
     """
-    modality: Modality = architecture.get("modality", "rgb")
-    common: dict[str, Any] = {
-        "num_segments": architecture.get("num_segments", 8),
-        "segment_length": architecture.get("segment_length", 1),
-    }
-    preprocessing = Preprocessing.epic(modality, **common)
-    if modality == "rgb" and architecture["heads"] != EPIC_HEADS:
-        preprocessing = Preprocessing.from_dict({**Preprocessing.imagenet().to_dict(), **common})
-    elif modality == "flow" and mapped.layout == "mmaction2":
-        level = [_MMACTION_FLOW_LEVEL]
-        preprocessing = Preprocessing.from_dict({**preprocessing.to_dict(), "mean": level, "std": level})
-    data = _table(settings.get("data"))
-    stated = _table(data.get("preprocessing"))
-    values = {
-        "mean": stated.get("mean"),
-        "std": stated.get("std"),
-        "size": stated.get("input_size"),
-        "resize": _table(data.get("test_augmentation")).get("rescale_size"),
-        "color_order": "bgr" if stated.get("bgr") else None,
-    }
-    return Preprocessing.from_dict({**preprocessing.to_dict(), **{k: v for k, v in values.items() if v is not None}})
+    for pattern, infer in _TRACES:
+        if any(re.fullmatch(pattern, key) for key in mapped.tensors):
+            return infer(mapped.tensors)
+    if mapped.layout.name in ("zoopraxis", "image"):
+        return None
+    return _shifted(mapped)
 
 
-def _temporal(mapped: MappedWeights, given: Mapping[str, Any], path: object) -> dict[str, Any]:
-    """Name of the model, and place of the shift, from the wrappers of the published code."""
-    wrapped = set(mapped.wrapped)
-    has_pool = "layer2" in wrapped
-    wrapped.discard("layer2")
-    if mapped.layout == "image":
+def tied_frames(tensors: Mapping[str, Tensor]) -> tuple[str, int] | None:
+    """The module whose shapes depend on the number of frames, in words, and that number; none if any number will do.
+
+    Shifts (TSM) and temporal convolutions (TAda2D) take clips of any length, and so do frames by themselves (TSN).
+    """
+    for pattern, title, count in _TIED:
+        key = next((key for key in tensors if re.fullmatch(pattern, key)), None)
+        if key is not None:
+            return title, count(tensors, tensors[key])
+    return None
+
+
+def title(name: Any) -> str:
+    """A model's name as people write it."""
+    return _TITLES.get(str(name), str(name))
+
+
+def temporal_module(arguments: Mapping[str, Any]) -> str | None:
+    """The temporal module of a network, from arguments of `create_model`."""
+    return arguments.get("temporal") or _TEMPORAL.get(arguments.get("name", ""))
+
+
+def describe(arguments: Mapping[str, Any]) -> str:
+    """A network in words: `a TSM network (resnet50, 8 segments)`, from arguments of `create_model`."""
+    parts = [arguments.get("backbone", "resnet50")]
+    if arguments.get("temporal"):
+        parts.append(f"temporal module {arguments['temporal']}")
+    if arguments.get("num_segments") is not None:
+        parts.append(f"{arguments['num_segments']} segments")
+    if arguments.get("modality") == "flow":
+        parts.append("flow")
+    return f"a {title(arguments.get('name'))} network ({', '.join(str(part) for part in parts)})"
+
+
+def describe_weights(mapped: MappedWeights) -> str:
+    """What tensors alone tell of the network they are of, in words; for checkpoints that cannot or need not be built."""
+    traced, tied = traced_model(mapped), tied_frames(mapped.tensors)
+    try:
+        backbone = _backbone(_plain(mapped), "")
+    except CheckpointError:
+        backbone = "unknown backbone"
+        if traced is None:
+            return f"a network of an unknown kind (its first key is {next(iter(mapped.original.values()), None)})"
+    if traced is not None:
+        return describe({"backbone": backbone, "num_segments": tied and tied[1], **traced})
+    return f"{'a network' if mapped.layout.name == 'zoopraxis' else 'an image network'} ({backbone})"
+
+
+def table(value: Any) -> Mapping[str, Any]:
+    """A table in a carried configuration; empty if there is none."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _plain(mapped: MappedWeights) -> dict[str, Tensor]:
+    return {key.removeprefix(NETWORK): tensor for key, tensor in mapped.tensors.items() if key.startswith(NETWORK)}
+
+
+def _model(file: PublishedFile) -> dict[str, Any]:
+    """Name of the model and its own arguments."""
+    traced = traced_model(file.weights)
+    if traced is None and "name" in file.given:
+        return {}
+    if traced is None:
+        raise CheckpointError(f"{file.path} has no record of its architecture; give it, e.g. architecture={{'name': 'tsm'}}")
+    given = file.given.get("name", traced["name"])
+    if given != traced["name"] and file.weights.layout.name == "zoopraxis":
+        traced = {}  # any of our models can host any temporal module
+    elif given != traced["name"]:
         raise CheckpointError(
-            f"{path} holds an image network or is of another architecture (its first key is "
-            f"{next(iter(mapped.original.values()), None)}); a training can start from an image network: model.weights={path}"
+            f"{file.path} holds {describe_weights(file.weights)} in the layout of {file.weights.layout.publisher}, "
+            f"not a {title(given)} network; name a checkpoint of one, or leave the name out"
         )
-    if mapped.layout == "zoopraxis" and "name" not in given:
-        raise CheckpointError(f"{path} has no record of its architecture; give it, e.g. architecture={{'name': 'tsm'}}")
-    is_in_branch = bool(wrapped) and _all_match(r"layer\d+\.\d+\.conv1", wrapped)
-    is_before_block = bool(wrapped) and _all_match(r"layer\d+\.\d+", wrapped)
-    if wrapped and not (is_in_branch or is_before_block):
-        raise CheckpointError(f"{path} has wrapped layers that no known architecture has, such as {min(wrapped)}")
-    name = "tsm" if wrapped else "tsn"
-    if mapped.layout != "zoopraxis" and given.get("name", name) != name:
-        raise CheckpointError(f"{path} holds a {name} network, not {given['name']}; name the right one or a checkpoint of it")
-    inferred: dict[str, Any] = {"name": name}
-    if is_before_block:
-        inferred["shift_place"] = "block"
-    if has_pool:
+    tied = tied_frames(file.weights.tensors)
+    return traced if tied is None else traced | {"num_segments": tied[1]}
+
+
+def _shifted(mapped: MappedWeights) -> dict[str, Any]:
+    """TSN or TSM, and the place of its shift, from the wrappers of the published code."""
+    wrapped = set(mapped.wrapped)
+    inferred: dict[str, Any] = {"name": "tsm" if wrapped - {"layer2"} else "tsn"}
+    if "layer2" in wrapped:
         inferred["temporal_pool"] = True
+    if wrapped - {"layer2"} and _all_match(r"layer\d+\.\d+", wrapped - {"layer2"}):
+        inferred["shift_place"] = "block"
     return inferred
 
 
-def _carried(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the configuration in a checkpoint of the EPIC baselines says of the network."""
-    data, model = _table(settings.get("data")), _table(settings.get("model"))
-    values = {
-        "num_segments": data.get("frame_count"),
-        "segment_length": data.get("segment_length"),
-        "modality": str(settings["modality"]).lower() if settings.get("modality") else None,
-        "dropout": model.get("dropout"),
-        "partial_bn": model.get("partial_bn"),
-        "shift_div": model.get("shift_div"),
-    }
-    return {name: value for name, value in values.items() if value is not None}
+def _trn(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    maps = _relation_maps(tensors)
+    is_multiscale = any(key.startswith("relation.fc_fusion_scales.") for key in tensors)
+    inferred: dict[str, Any] = {"name": "trn", "relation": "multiscale" if is_multiscale else "single"}
+    if "projection.weight" in tensors:
+        inferred["img_feature_dim"] = int(tensors["projection.weight"].shape[0])
+    if any(key.startswith("relation.classifier_scales.") for key in tensors):
+        inferred["relation_dropout"] = _RELATION_DROPOUT
+    return inferred | ({"bottleneck": int(maps[0].shape[0])} if maps else {})
+
+
+def _tanet(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    expand, kernel = _parts(tensors, "G.0")[0], _parts(tensors, "G.3")
+    local = _parts(tensors, "L.0")
+    inferred: dict[str, Any] = {"name": "tanet", "alpha": int(expand.shape[0]) // int(expand.shape[1])}
+    if kernel:
+        inferred["kernel_size"] = int(kernel[0].shape[0])
+    if local:
+        inferred |= {"beta": _reduction(local), "local_kernel_size": int(local[0].shape[2])}
+    return inferred
+
+
+def _tada2d(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    first, second = _parts(tensors, "a"), _parts(tensors, "b")
+    inferred: dict[str, Any] = {"name": "tada2d"}
+    if first and second:
+        inferred |= {"ratio": _reduction(first), "kernels": [int(first[0].shape[2]), int(second[0].shape[2])]}
+    return inferred
+
+
+def _parts(tensors: Mapping[str, Tensor], name: str) -> list[Tensor]:
+    """The weights of one part of the temporal modules, from input to output."""
+    return [tensor for key, tensor in tensors.items() if key.endswith(f".temporal.{name}.weight")]
+
+
+def _reduction(weights: list[Tensor]) -> int:
+    """By what the widths C are divided, from weights of shape (C // reduction, C, ...): the largest that gives them all."""
+    return min(int(weight.shape[1]) // int(weight.shape[0]) for weight in weights)
+
+
+_TRACES: tuple[tuple[str, Callable[[Mapping[str, Tensor]], dict[str, Any]]], ...] = (
+    (r"relation\..+", _trn),
+    (r".+\.temporal\.G\.0\.weight", _tanet),
+    (r".+\.bn\d\.temporal\.weight", _tada2d),
+)
+"""A key that only one model has, and that model's name and own arguments from the shapes."""
+
+
+def _relation_maps(tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """The weights of TRN's linear maps, from the longest relation's first to the last one's last."""
+    return [tensor for key, tensor in tensors.items() if key.startswith("relation.") and tensor.ndim == 2]
+
+
+def _frames_of_relation(tensors: Mapping[str, Tensor], first: Tensor) -> int:
+    width = tensors["projection.weight"].shape[0] if "projection.weight" in tensors else first.shape[0]
+    return int(first.shape[1]) // int(width)
+
+
+_TIED: tuple[tuple[str, str, Callable[[Mapping[str, Tensor], Tensor], int]], ...] = (
+    (r".+\.temporal\.G\.0\.weight", "TAM's global branch", lambda _, expand: int(expand.shape[1])),
+    (r"relation\.(?:fc_fusion_scales\.0|classifier)\.1\.weight", "TRN's relations", _frames_of_relation),
+)
+"""A key whose shape depends on the number of frames, its module in words, and that number."""
 
 
 def _backbone(plain: Mapping[str, Tensor], path: object) -> str:
@@ -156,13 +259,16 @@ def _input(plain: Mapping[str, Tensor], known: Mapping[str, Any]) -> dict[str, A
     if "conv1.weight" not in plain or {"modality", "segment_length"} <= known.keys():
         return {}
     channels = int(plain["conv1.weight"].shape[1])
-    modality = known.get("modality") or ("rgb" if channels % 2 else "flow")
+    modality: Literal["rgb", "flow"] = known.get("modality") or ("rgb" if channels % 2 else "flow")
     return {"modality": modality, "segment_length": max(1, channels // (3 if modality == "rgb" else 2))}
 
 
 def _heads(mapped: MappedWeights, path: object) -> dict[str, int]:
-    if "classifier.weight" in mapped.tensors:
-        width = int(mapped.tensors["classifier.weight"].shape[0])
+    joint = mapped.tensors.get("classifier.weight")
+    if joint is None:
+        joint = next(reversed(_relation_maps(mapped.tensors)), None)
+    if joint is not None:
+        width = int(joint.shape[0])
         return dict(EPIC_HEADS) if width == _NUM_EPIC_CLASSES else {"label": width}
     widths = {
         key.split(".")[1]: int(tensor.shape[0])
@@ -171,12 +277,8 @@ def _heads(mapped: MappedWeights, path: object) -> dict[str, int]:
     }
     if not widths:
         unknown = f", but has {mapped.unknown[0]}" if mapped.unknown else ""
-        raise CheckpointError(f"{path} has no classifier that TSN or TSM could use{unknown}: it is another architecture's")
+        raise CheckpointError(f"{path} has no classifier that a model of ours could use{unknown}: it is another architecture's")
     return widths
-
-
-def _table(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _all_match(pattern: str, names: Iterable[str]) -> bool:

@@ -42,7 +42,11 @@ class Preprocessing:
         color_order: Of RGB frames.
         num_segments: Frames (or stacks of flow frames) of a clip that the network was trained with, T.
         segment_length: Consecutive frames stacked on the channel axis.
-        sampling: `segments`: one frame from each of T equal spans of the clip.
+        sampling: The rule by which frames are picked, a name in `data.sampling.SAMPLERS`; `segments`: one from each of T equal
+            spans of the clip.
+        interval: Frames from one picked frame to the next, at `target_fps`, for the rules that have one; else 1.
+        target_fps: Frame rate in which `interval` counts.
+        antialias: Whether frames are low-passed when they are made smaller, as Pillow does and OpenCV does not.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -58,13 +62,16 @@ class Preprocessing:
     num_segments: int = 8
     segment_length: int = 1
     sampling: str = "segments"
+    interval: int = 1
+    target_fps: float = 30.0
+    antialias: bool = True
 
     def __post_init__(self) -> None:
         if self.modality not in _NUM_COMPONENTS:
             raise ConfigError(f"unknown modality {self.modality!r}; {did_you_mean(self.modality, _NUM_COMPONENTS)}")
         if self.color_order not in ("rgb", "bgr"):
             raise ConfigError(f"unknown color_order {self.color_order!r}; known: bgr, rgb")
-        for name in ("size", "resize", "num_segments", "segment_length"):
+        for name in ("size", "resize", "num_segments", "segment_length", "interval"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} ({getattr(self, name)}) must be at least 1")
         for name in ("mean", "std"):
@@ -73,8 +80,8 @@ class Preprocessing:
                 wanted = _NUM_COMPONENTS[self.modality]
                 raise ConfigError(f"{name} has {len(values)} values, but {self.modality} needs 1 or {wanted}")
             object.__setattr__(self, name, values)
-        if min(self.std) <= 0 or self.scale <= 0:
-            raise ConfigError(f"std {self.std} and scale {self.scale} must be positive")
+        if min(self.std) <= 0 or self.scale <= 0 or self.target_fps <= 0:
+            raise ConfigError(f"std {self.std}, scale {self.scale} and target_fps {self.target_fps} must be positive")
 
     @property
     def in_channels(self) -> int:

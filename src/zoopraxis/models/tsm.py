@@ -9,30 +9,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zoopraxis.backbones.image import create_image_backbone
 from zoopraxis.backbones.inject import Place
-from zoopraxis.errors import ConfigError
-from zoopraxis.models.build import MODELS
-from zoopraxis.models.preprocessing import Modality, Preprocessing
-from zoopraxis.models.tsn import TSN
-from zoopraxis.models.weights import EPIC_HEADS, EPIC_SOURCE, MMACTION_SOURCE, MMACTION_URL, PublishedWeights, enter_weights
+from zoopraxis.models.build import MODELS, ModelArguments, ModelKind
+from zoopraxis.models.preprocessing import Preprocessing
+from zoopraxis.models.tsn import TSN, tsn_on_images
+from zoopraxis.models.weights import (
+    EPIC_100,
+    EPIC_HEADS,
+    EPIC_SOURCE,
+    KINETICS_400,
+    MMACTION_SOURCE,
+    MMACTION_URL,
+    Evaluation,
+    PublishedWeights,
+    enter_weights,
+)
 
 __all__ = ["build_tsm"]
 
 
-@MODELS.register("tsm")
 def build_tsm(
+    arguments: ModelArguments,
     *,
-    heads: Mapping[str, int],
-    backbone: str,
-    temporal: str | None,
-    num_segments: int,
-    segment_length: int,
-    modality: Modality,
-    pretrained: bool,
-    dropout: float,
-    partial_bn: bool,
-    preprocessing: Preprocessing,
     shift_div: int = 8,
     shift_place: Place = "blockres",
     temporal_pool: bool = False,
@@ -43,16 +41,7 @@ def build_tsm(
     Clips of any length can be scored; the published networks were trained and tested at `num_segments` frames.
 
     Args:
-        heads: See `create_model`, as for all that is not named here.
-        backbone: An image network of timm.
-        temporal: None or `shift`.
-        num_segments: T in training.
-        segment_length: Frames stacked on the channel axis.
-        modality: `rgb` or `flow`.
-        pretrained: Start from timm's weights.
-        dropout: Before the heads.
-        partial_bn: Freeze all batch norms but the first.
-        preprocessing: Of the input.
+        arguments: Those of every model; `temporal` is None or `shift`.
         shift_div: One channel in so many is shifted each way.
         shift_place: `blockres`: inside the residual branch (in ResNets with 23 blocks or more in the third stage only in every
             second block); `block`: before every block, shortcut included.
@@ -65,39 +54,39 @@ def build_tsm(
     Differs: in the published code the number of frames is fixed when the network is built, and a clip of another length is
     cut at wrong places in silence; here each clip is shifted in itself.
     """
-    if temporal not in (None, "shift"):
-        raise ConfigError(f"tsm has the temporal module 'shift', not {temporal!r}; use the model 'tsn' for others")
-    network = create_image_backbone(
-        backbone,
-        pretrained=pretrained,
-        in_channels=preprocessing.in_channels,
+    return tsn_on_images(
+        arguments,
         temporal="shift",
-        num_frames=num_segments,
-        place=shift_place,
-        temporal_pool=temporal_pool,
         temporal_args={"shift_div": shift_div},
         backbone_args=backbone_args,
+        place=shift_place,
+        temporal_pool=temporal_pool,
     )
-    return TSN(network, heads=heads, preprocessing=preprocessing, dropout=dropout, partial_bn=partial_bn)
 
+
+MODELS.register("tsm")(ModelKind(build_tsm))
 
 _EPIC_RGB = Preprocessing.epic("rgb")
 _EPIC_FLOW = Preprocessing.epic("flow", segment_length=5)
 _MIT = "https://hanlab18.mit.edu/projects/tsm/models/"
 _MIT_SOURCE = "TSM authors' repository (mit-han-lab/temporal-shift-module), README"
-_EFFICIENT = "8 segment centers, 1 center crop"
 
 
-def _kinetics(num_segments: int, date_and_hash: str, top1: float, top5: float) -> PublishedWeights:
+def _kinetics(num_segments: int, date_and_hash: str, *, gmacs: float, top1: float, top5: float) -> PublishedWeights:
     run = f"tsm_imagenet-pretrained-r50_8xb16-1x1x{num_segments}-50e_kinetics400-rgb"
     return PublishedWeights(
         name=f"tsm_resnet50.mmaction2_kinetics_1x1x{num_segments}",
         url=f"{MMACTION_URL}tsm/{run}/{run}_{date_and_hash}.pth",
         model={"name": "tsm", "heads": {"label": 400}, "dropout": 0.5, "partial_bn": False, "num_segments": num_segments},
         num_parameters=24_327_632,
+        gmacs=gmacs,
         preprocessing=Preprocessing.imagenet(num_segments=num_segments),
-        sampling=f"{num_segments} segment centers, 10 crops",
-        accuracy={"val/label@1": top1, "val/label@5": top5},
+        data=KINETICS_400,
+        evaluations=(
+            Evaluation(
+                accuracy={"val/label@1": top1, "val/label@5": top5}, num_frames=num_segments, num_crops=10, average="prob"
+            ),
+        ),
         source=MMACTION_SOURCE,
     )
 
@@ -108,17 +97,23 @@ enter_weights(
         url="https://www.dropbox.com/s/5yxnzubch7b6niu/tsm_rgb.ckpt?dl=1",
         model={"name": "tsm", "heads": EPIC_HEADS},
         num_parameters=24_321_485,
+        gmacs=32.697903104,
         preprocessing=_EPIC_RGB,
-        sampling=_EFFICIENT,
-        accuracy={
-            "val/action@1": 35.75,
-            "val/action@5": 57.27,
-            "val/verb@1": 62.97,
-            "val/verb@5": 88.93,
-            "val/noun@1": 47.42,
-            "val/noun@5": 74.39,
-            "test/action@1": 32.82,
-        },
+        data=EPIC_100,
+        evaluations=(
+            Evaluation(
+                accuracy={
+                    "val/action@1": 35.75,
+                    "val/action@5": 57.27,
+                    "val/verb@1": 62.97,
+                    "val/verb@5": 88.93,
+                    "val/noun@1": 47.42,
+                    "val/noun@5": 74.39,
+                    "test/action@1": 32.82,
+                },
+                num_frames=8,
+            ),
+        ),
         source=EPIC_SOURCE,
     ),
     PublishedWeights(
@@ -126,9 +121,10 @@ enter_weights(
         url="https://www.dropbox.com/s/8x9hh404k641rqj/tsm_flow.ckpt?dl=1",
         model={"name": "tsm", "heads": EPIC_HEADS, "modality": "flow", "segment_length": 5},
         num_parameters=24_343_437,
+        gmacs=34.900830208,
         preprocessing=_EPIC_FLOW,
-        sampling=_EFFICIENT,
-        accuracy={"val/action@1": 27.79, "test/action@1": 27.99},
+        data=EPIC_100,
+        evaluations=(Evaluation(accuracy={"val/action@1": 27.79, "test/action@1": 27.99}, num_frames=8),),
         source=EPIC_SOURCE,
     ),
     PublishedWeights(
@@ -136,9 +132,10 @@ enter_weights(
         url=f"{_MIT}TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e50.pth",
         model={"name": "tsm", "heads": {"label": 400}, "dropout": 0.5, "partial_bn": False},
         num_parameters=24_327_632,
+        gmacs=32.697909248,
         preprocessing=Preprocessing.imagenet(),
-        sampling=_EFFICIENT,
-        accuracy={"val/label@1": 71.2},
+        data=KINETICS_400,
+        evaluations=(Evaluation(accuracy={"val/label@1": 71.2}, num_frames=8),),
         source=_MIT_SOURCE,
     ),
     PublishedWeights(
@@ -153,11 +150,12 @@ enter_weights(
             "partial_bn": False,
         },
         num_parameters=24_349_584,
+        gmacs=34.900836352,
         preprocessing=_EPIC_FLOW,
-        sampling=_EFFICIENT,
-        accuracy={"val/label@1": 55.7, "val/label@5": 79.5},
+        data=KINETICS_400,
+        evaluations=(Evaluation(accuracy={"val/label@1": 55.7, "val/label@5": 79.5}, num_frames=8),),
         source=_MIT_SOURCE,
     ),
-    _kinetics(8, "20220831-64d69186", 73.18, 90.56),
-    _kinetics(16, "20220831-042b1748", 75.12, 91.55),
+    _kinetics(8, "20220831-64d69186", gmacs=32.697909248, top1=73.18, top5=90.56),
+    _kinetics(16, "20220831-042b1748", gmacs=65.394999296, top1=75.12, top5=91.55),
 )

@@ -8,19 +8,29 @@ heads and the published EPIC-KITCHENS-100 weights: Damen et al., Rescaling Egoce
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
 from zoopraxis.backbones.image import ImageBackbone, create_image_backbone
 from zoopraxis.errors import ConfigError
 from zoopraxis.models.base import VideoModel
-from zoopraxis.models.build import MODELS
-from zoopraxis.models.preprocessing import Modality, Preprocessing
-from zoopraxis.models.weights import EPIC_HEADS, EPIC_SOURCE, MMACTION_SOURCE, MMACTION_URL, PublishedWeights, enter_weights
+from zoopraxis.models.build import MODELS, ModelArguments, ModelKind
+from zoopraxis.models.preprocessing import Preprocessing
+from zoopraxis.models.weights import (
+    EPIC_100,
+    EPIC_HEADS,
+    EPIC_SOURCE,
+    KINETICS_400,
+    MMACTION_SOURCE,
+    MMACTION_URL,
+    Evaluation,
+    PublishedWeights,
+    enter_weights,
+)
 
-__all__ = ["TSN", "build_tsn"]
+__all__ = ["TSN", "build_tsn", "tsn_on_images"]
 
 _HEAD_INIT_STD = 0.001
 
@@ -35,9 +45,7 @@ class TSN(VideoModel):
         dropout: Probability that a feature of a frame is dropped, in training.
         partial_bn: Freeze every batch norm of the backbone but the first: running statistics and affine parameters stay.
 
-    Differs: in the published code `train()` and `eval()` return None, and the batch norms' affine parameters stay trainable
-    until `train()` is called first. Features are averaged over frames before the linear maps, which gives the same numbers at
-    1/T of the cost.
+    Differs: features are averaged over frames before the linear maps, which gives the same numbers at 1/T of the cost.
     """
 
     def __init__(
@@ -49,18 +57,13 @@ class TSN(VideoModel):
         dropout: float = 0.7,
         partial_bn: bool = True,
     ) -> None:
-        super().__init__(heads=dict(heads), preprocessing=preprocessing)
-        self.backbone = backbone
+        super().__init__(backbone, heads=heads, preprocessing=preprocessing, partial_bn=partial_bn)
         self.dropout = nn.Dropout(dropout)
         self.classifiers = nn.ModuleDict({head: nn.Linear(backbone.num_features, width) for head, width in heads.items()})
-        self.partial_bn = partial_bn
         for classifier in self.classifiers.values():
             assert isinstance(classifier, nn.Linear)
             nn.init.normal_(classifier.weight, 0, _HEAD_INIT_STD)
             nn.init.zeros_(classifier.bias)
-        if partial_bn:
-            for norm in self._frozen_norms():
-                norm.requires_grad_(False)
 
     def forward(self, clip_BTCHW: Tensor) -> dict[str, Tensor]:
         """Score clips.
@@ -77,72 +80,67 @@ class TSN(VideoModel):
         features_BD = self.dropout(self.backbone(clip_BTCHW)).mean(dim=1)
         return {head: classifier(features_BD) for head, classifier in self.classifiers.items()}
 
-    def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode; with `partial_bn` the frozen batch norms always evaluate."""
-        super().train(mode)
-        if self.partial_bn:
-            for norm in self._frozen_norms():
-                norm.eval()
-        return self
 
-    def _frozen_norms(self) -> Iterator[nn.BatchNorm2d]:
-        norms = (module for module in self.backbone.modules() if isinstance(module, nn.BatchNorm2d))
-        next(norms, None)
-        return norms
-
-
-@MODELS.register("tsn")
 def build_tsn(
+    arguments: ModelArguments,
     *,
-    heads: Mapping[str, int],
-    backbone: str,
-    temporal: str | None,
-    num_segments: int,
-    segment_length: int,
-    modality: Modality,
-    pretrained: bool,
-    dropout: float,
-    partial_bn: bool,
-    preprocessing: Preprocessing,
     temporal_args: Mapping[str, Any] | None = None,
     backbone_args: Mapping[str, Any] | None = None,
 ) -> TSN:
     """TSN; with `temporal` the named module is put into the backbone at its published place (`shift` makes it TSM).
 
     Args:
-        heads: See `create_model`, as for all that is not named here.
-        backbone: An image network of timm.
-        temporal: A temporal module, or none.
-        num_segments: T in training.
-        segment_length: Frames stacked on the channel axis.
-        modality: `rgb` or `flow`.
-        pretrained: Start from timm's weights.
-        dropout: Before the heads.
-        partial_bn: Freeze all batch norms but the first.
-        preprocessing: Of the input.
+        arguments: Those of every model.
         temporal_args: Arguments of the temporal module.
         backbone_args: Arguments of the image network.
 
     Raises:
         ConfigError: If `temporal_args` are given without `temporal`, or a name or argument is unknown.
     """
-    if temporal is None and temporal_args:
+    if arguments.temporal is None and temporal_args:
         raise ConfigError(f"temporal_args {dict(temporal_args)} need a temporal module; give temporal=...")
+    return tsn_on_images(arguments, temporal=arguments.temporal, temporal_args=temporal_args, backbone_args=backbone_args)
+
+
+def tsn_on_images(arguments: ModelArguments, *, temporal: str | None, **backbone: Any) -> TSN:
+    """TSN on an image backbone with a temporal module: what the models of one module each are made of.
+
+    Args:
+        arguments: Those of every model.
+        temporal: The module.
+        backbone: Further arguments of `create_image_backbone`.
+
+    Raises:
+        ConfigError: If the arguments ask for another temporal module.
+    """
+    if arguments.temporal not in (None, temporal):
+        raise ConfigError(
+            f"this model has the temporal module {temporal!r}, not {arguments.temporal!r}; use the model 'tsn' for others"
+        )
     network = create_image_backbone(
-        backbone,
-        pretrained=pretrained,
-        in_channels=preprocessing.in_channels,
+        arguments.backbone,
+        pretrained=arguments.pretrained,
+        in_channels=arguments.preprocessing.in_channels,
         temporal=temporal,
-        num_frames=num_segments,
-        temporal_args=temporal_args,
-        backbone_args=backbone_args,
+        num_frames=arguments.num_segments,
+        **backbone,
     )
-    return TSN(network, heads=heads, preprocessing=preprocessing, dropout=dropout, partial_bn=partial_bn)
+    return TSN(
+        network,
+        heads=arguments.heads,
+        preprocessing=arguments.preprocessing,
+        dropout=arguments.dropout,
+        partial_bn=arguments.partial_bn,
+    )
+
+
+MODELS.register("tsn")(ModelKind(build_tsn))
 
 
 _EPIC_RGB = Preprocessing.epic("rgb")
 _EPIC_FLOW = Preprocessing.epic("flow", segment_length=5)
-_TEST = "25 segment centers, 1 center crop; trained with 8 segments"
+_TEST_FRAMES = 25
+"""Published accuracies are those of more frames than were trained with."""
 
 
 def _kinetics(num_segments: int, date_and_hash: str, top1: float, top5: float) -> PublishedWeights:
@@ -152,9 +150,10 @@ def _kinetics(num_segments: int, date_and_hash: str, top1: float, top5: float) -
         url=f"{MMACTION_URL}tsn/{run}/{run}_{date_and_hash}.pth",
         model={"name": "tsn", "heads": {"label": 400}, "dropout": 0.4, "partial_bn": False, "num_segments": num_segments},
         num_parameters=24_327_632,
+        gmacs=102.1792256,
         preprocessing=Preprocessing.imagenet(num_segments=num_segments),
-        sampling=f"25 segment centers, 10 crops; trained with {num_segments} segments",
-        accuracy={"val/label@1": top1, "val/label@5": top5},
+        data=KINETICS_400,
+        evaluations=(Evaluation(accuracy={"val/label@1": top1, "val/label@5": top5}, num_frames=_TEST_FRAMES, num_crops=10),),
         source=MMACTION_SOURCE,
     )
 
@@ -165,9 +164,10 @@ enter_weights(
         url="https://www.dropbox.com/s/4i99mzddk95edyq/tsn_rgb.ckpt?dl=1",
         model={"name": "tsn", "heads": EPIC_HEADS},
         num_parameters=24_321_485,
+        gmacs=102.179219456,
         preprocessing=_EPIC_RGB,
-        sampling=_TEST,
-        accuracy={"val/action@1": 27.40, "test/action@1": 24.11},
+        data=EPIC_100,
+        evaluations=(Evaluation(accuracy={"val/action@1": 27.40, "test/action@1": 24.11}, num_frames=_TEST_FRAMES),),
         source=EPIC_SOURCE,
     ),
     PublishedWeights(
@@ -175,9 +175,10 @@ enter_weights(
         url="https://www.dropbox.com/s/res0i1ns7v30g9y/tsn_flow.ckpt?dl=1",
         model={"name": "tsn", "heads": EPIC_HEADS, "modality": "flow", "segment_length": 5},
         num_parameters=24_343_437,
+        gmacs=109.063366656,
         preprocessing=_EPIC_FLOW,
-        sampling=_TEST,
-        accuracy={"val/action@1": 22.86, "test/action@1": 24.62},
+        data=EPIC_100,
+        evaluations=(Evaluation(accuracy={"val/action@1": 22.86, "test/action@1": 24.62}, num_frames=_TEST_FRAMES),),
         source=EPIC_SOURCE,
     ),
     _kinetics(3, "20220906-cd10898e", 72.83, 90.65),

@@ -2,18 +2,32 @@
 
 Each file but `kinds` holds one module, in pure torch, that knows no backbone: it maps features (B, T, C, *spatial) of B clips
 of T frames to the same shape. The file enters it into `TEMPORAL` together with the place in a residual block where it belongs;
-`backbones.inject` puts it there.
+`backbones.inject` puts it there. The relations of TRN are for the end of a network: they map frame features to classes.
 """
 
-from zoopraxis.temporal.kinds import TEMPORAL, Site, TemporalKind
+from zoopraxis.temporal.kinds import TEMPORAL, Layout, Site, TemporalKind
+from zoopraxis.temporal.relation import MultiScaleRelation, SingleScaleRelation
 from zoopraxis.temporal.shift import TemporalMaxPool, TemporalShift, temporal_max_pool, temporal_shift
+from zoopraxis.temporal.tadaconv import RouteFuncMLP, TemporalBatchNorm2d, TemporalCalibration
+from zoopraxis.temporal.tadaconv_ops import TAdaConv2d, TAdaConv3d
+from zoopraxis.temporal.tam import TemporalAdaptiveModule, temporal_aggregate
 
 __all__ = [
     "TEMPORAL",
+    "Layout",
+    "MultiScaleRelation",
+    "RouteFuncMLP",
+    "SingleScaleRelation",
     "Site",
+    "TAdaConv2d",
+    "TAdaConv3d",
+    "TemporalAdaptiveModule",
+    "TemporalBatchNorm2d",
+    "TemporalCalibration",
     "TemporalKind",
     "TemporalMaxPool",
     "TemporalShift",
+    "temporal_aggregate",
     "temporal_max_pool",
     "temporal_shift",
 ]

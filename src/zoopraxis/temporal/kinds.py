@@ -10,10 +10,13 @@ from torch import nn
 
 from zoopraxis.registry import Registry
 
-__all__ = ["TEMPORAL", "Site", "TemporalKind"]
+__all__ = ["TEMPORAL", "Layout", "Site", "TemporalKind"]
 
 Site = Literal["branch_input", "spatial_conv"]
 """Where in a residual block a module stands: before the first layer of the residual branch or before its spatial layer."""
+
+Layout = Literal["map", "tokens"]
+"""What a block works on: feature maps (N, C, H, W), or tokens (N, tokens, C)."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,17 @@ class TemporalKind:
         site: Where in a block the published network has it.
         sparse_from: In a ResNet whose third stage has at least this many blocks, only every second block of each stage
             hosts the module, beginning with the first; none: every block always does.
+        layouts: The blocks that can host it: those of feature maps, of tokens, or both.
+        norm: Called as `norm(batch_norm)` once for each site with the plain batch norm behind the spatial layer: gives the
+            module that takes its place, a `BatchNorm2d` with the same parameter names that maps (B, T, C, H, W) to the same
+            shape; none: norms stay. Blocks without such a batch norm cannot host a kind that has one.
     """
 
     build: Callable[..., nn.Module]
     site: Site
     sparse_from: int | None = None
+    layouts: tuple[Layout, ...] = ("map", "tokens")
+    norm: Callable[[nn.BatchNorm2d], nn.BatchNorm2d] | None = None
 
 
 TEMPORAL: Registry[TemporalKind] = Registry("temporal")

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import lightning as L
 
-from zoopraxis.config.schema import DataConfig
+from zoopraxis.config.schema import DataConfig, TransformConfig
 from zoopraxis.data.annotations import read_annotations
 from zoopraxis.data.clips import ClipDataset
+from zoopraxis.data.crops import Cropper, MultiScaleCrop, RandomResizedCrop, RandomShortSideCrop
+from zoopraxis.data.flips import labels_after_flip
 from zoopraxis.data.index import UNLABELLED, Clip, ClipIndex
 from zoopraxis.data.loaders import ClipLoader, EpochSampler
 from zoopraxis.data.prepare.check import read_quarantine
+from zoopraxis.data.sampling import SAMPLERS
 from zoopraxis.data.stores import ClipStore, IntArray, UInt8Array, open_store
-from zoopraxis.data.transforms import ClipTransform, MultiScaleCrop, TestTransform, TrainTransform
+from zoopraxis.data.transforms import ClipTransform, TestTransform, TrainTransform
 from zoopraxis.data.validation import raise_for, validate
 from zoopraxis.errors import AnnotationError, ConfigError, DataError
 
@@ -46,6 +49,10 @@ class JoinedStore:
         """Frames of a clip; `DataError` if no store has it."""
         return self._holder(clip).num_frames(clip)
 
+    def frame_rate(self, clip: Clip) -> float | None:
+        """Frames a second of a clip, where its store knows; `DataError` if no store has it."""
+        return self._holder(clip).frame_rate(clip)
+
     def check(self, clip: Clip) -> None:
         """`DataError` if no store has the clip."""
         self._holder(clip)
@@ -75,9 +82,10 @@ def open_split(config: DataConfig, split: str, *, class_names: Mapping[str, Sequ
         class_names: Each head's classes in label order, where they are known already: those of the training split.
 
     Raises:
-        ConfigError: If the root is missing.
+        ConfigError: If the root is missing, or the sampling is unknown or does not go with the numbers beside it.
         AnnotationError: If the annotations are broken.
     """
+    SAMPLERS.get(config.sampling)(config.num_segments, config.segment_length, config.interval, config.target_fps)
     root = Path(config.root)
     if not root.exists():
         raise ConfigError(f"data.root={config.root} does not exist; name the folder of the {config.store} store")
@@ -182,7 +190,9 @@ class RecognitionData(ClipDataModule):
 
         Raises:
             AnnotationError: In one line, with the first few rows that do not fit, or the first clip without a label.
+            ConfigError: If the settings of training's transform do not go together, or not with the heads.
         """
+        self._dataset(self.train, self._train_transform(), training=True)
         for name, split in (("train", self.train), ("val", self.val)):
             if split is None:
                 continue
@@ -197,15 +207,7 @@ class RecognitionData(ClipDataModule):
                     )
 
     def train_dataloader(self) -> ClipLoader:
-        config = self.config
-        transform = TrainTransform(
-            size=config.transform.size,
-            crop=MultiScaleCrop(config.transform.size, tuple(config.transform.scales)),
-            flip=config.transform.flip,
-            modality=config.modality,
-            segment_length=config.segment_length,
-        )
-        return self._split_loader(self.train, transform, training=True)
+        return self.loader(self._dataset(self.train, self._train_transform(), training=True), seed=self.seed, shuffle=True)
 
     def val_dataloader(self) -> ClipLoader | list[ClipLoader]:
         if self.val is None:
@@ -216,17 +218,69 @@ class RecognitionData(ClipDataModule):
             resize=config.transform.resize,
             modality=config.modality,
             segment_length=config.segment_length,
+            antialias=config.transform.antialias,
         )
-        return self._split_loader(self.val, transform, training=False)
+        return self.loader(self._dataset(self.val, transform, training=False), seed=self.seed, shuffle=False)
 
-    def _split_loader(self, split: Split, transform: ClipTransform, *, training: bool) -> ClipLoader:
-        dataset = ClipDataset(
+    def _train_transform(self) -> TrainTransform:
+        config = self.config
+        return TrainTransform(
+            size=config.transform.size,
+            crop=_cropper(config.transform),
+            flip=config.transform.flip,
+            modality=config.modality,
+            segment_length=config.segment_length,
+            antialias=config.transform.antialias,
+        )
+
+    def _dataset(self, split: Split, transform: ClipTransform, *, training: bool) -> ClipDataset:
+        config = self.config
+        return ClipDataset(
             split.index,
             split.store,
             transform=transform,
-            num_segments=self.config.num_segments,
-            segment_length=self.config.segment_length,
+            num_segments=config.num_segments,
+            segment_length=config.segment_length,
+            sampling=config.sampling,
+            interval=config.interval,
+            target_fps=config.target_fps,
+            fps=config.fps,
+            flipped_labels=self._flipped_labels() if training else None,
             seed=self.seed,
             training=training,
         )
-        return self.loader(dataset, seed=self.seed, shuffle=training)
+
+    def _flipped_labels(self) -> IntArray | None:
+        pairs = self.config.transform.flip_pairs
+        if not pairs:
+            return None
+        if "label" not in self.heads:
+            raise ConfigError(
+                f"data.transform.flip_pairs is for the head 'label', but there are {', '.join(self.heads)}; "
+                "set data.transform.flip_pairs=[]"
+            )
+        return labels_after_flip(pairs, self.heads["label"])
+
+
+def _cropper(config: TransformConfig) -> Cropper:
+    """The crop of training.
+
+    Raises:
+        ConfigError: If its bounds are not two numbers in order, or the crop does not fit.
+    """
+    if config.crop == "multi_scale":
+        return MultiScaleCrop(config.size, tuple(config.scales))
+    name, bounds = ("area", config.area) if config.crop == "random_resized" else ("short_side", config.short_side)
+    if len(bounds) != 2 or bounds[0] > bounds[1]:
+        raise ConfigError(f"data.transform.{name} is {bounds}, but it must be two numbers, the lower one first")
+    if config.crop == "random_resized":
+        if bounds[1] > 1:
+            raise ConfigError(f"data.transform.area is {bounds}, but a crop has at most all of the frame; try [0.08, 1.0]")
+        return RandomResizedCrop((config.area[0], config.area[1]))
+    low, high = config.short_side
+    if low < config.size:
+        raise ConfigError(
+            f"data.transform.short_side is {bounds}, but a crop of data.transform.size={config.size} does not fit into less "
+            f"than {config.size} px; try [{config.size}, {max(high, config.size)}]"
+        )
+    return RandomShortSideCrop(config.size, (low, high))

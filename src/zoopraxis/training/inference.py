@@ -18,13 +18,14 @@ from zoopraxis.data.decoding import VideoReader
 from zoopraxis.data.index import UNLABELLED, ClipIndex
 from zoopraxis.data.loaders import ClipLoader
 from zoopraxis.data.stores.video import VideoStore
-from zoopraxis.data.transforms import NumCrops, TestTransform
+from zoopraxis.data.transforms import CropOrder, NumCrops, TestTransform
 from zoopraxis.errors import ConfigError, DataError
 from zoopraxis.evaluation.accuracy import head_accuracies
 from zoopraxis.evaluation.actions import top_actions
 from zoopraxis.evaluation.results import Results, save_results
 from zoopraxis.models.base import VideoModel
 from zoopraxis.models.checkpoints import load_model
+from zoopraxis.models.inference import tied_frames
 from zoopraxis.models.preprocessing import Preprocessing, normalize
 from zoopraxis.training.data import ClipDataModule, Split, check_split, open_split
 from zoopraxis.training.system import RecognitionSystem, average_views
@@ -41,6 +42,7 @@ class TestOptions:
         root: The store's root folder.
         annotations: Annotations of the split.
         store: `gulp`, `frames` or `video`.
+        fps: Frame rate of stored frames, where the store cannot tell it.
         num_segments: Frames a view, T.
         num_clips: Views along time.
         num_crops: Views in space: 1, 3, 5 or 10.
@@ -55,6 +57,7 @@ class TestOptions:
     root: str | None = None
     annotations: str | None = None
     store: str | None = None
+    fps: float | None = None
     num_segments: int | None = None
     num_clips: int | None = None
     num_crops: int | None = None
@@ -106,7 +109,7 @@ def test(
     options = options or TestOptions()
     model = load_model(checkpoint)
     config = _run_config(model)
-    views = _views(config, options, model.preprocessing, split)
+    views = _views(config, options, model, split)
     data = _data_config(config, options, model.preprocessing, split)
     opened = open_split(data, split, class_names=None if config is None else model.class_names)
     if opened is None:
@@ -167,7 +170,7 @@ def predict(
         with VideoReader(path) as reader:
             start_seconds = 0.0 if start_seconds is None else start_seconds
             stop_seconds = reader.duration_seconds if stop_seconds is None else stop_seconds
-    views = _views(_run_config(model), options or TestOptions(), model.preprocessing, "val")
+    views = _views(_run_config(model), options or TestOptions(), model, "val")
     index = ClipIndex.from_columns(
         clip_id=[path.name],
         source=[path.name],
@@ -190,10 +193,12 @@ def predict(
 class _Views:
     """What is looked at of each clip."""
 
+    size: int
     num_segments: int
     num_clips: int
     num_crops: int
     average: str
+    crop_order: CropOrder
 
 
 class _TestData(ClipDataModule):
@@ -201,19 +206,21 @@ class _TestData(ClipDataModule):
 
     def __init__(self, split: Split, preprocessing: Preprocessing, views: _Views, config: DataConfig) -> None:
         super().__init__(config)
-        self.dataset = _test_dataset(split, preprocessing, views)
+        self.dataset = _test_dataset(split, preprocessing, views, fps=config.fps)
 
     def test_dataloader(self) -> ClipLoader:
         return self.loader(self.dataset, shuffle=False)
 
 
-def _test_dataset(split: Split, preprocessing: Preprocessing, views: _Views) -> ClipDataset:
+def _test_dataset(split: Split, preprocessing: Preprocessing, views: _Views, *, fps: float | None = None) -> ClipDataset:
     transform = TestTransform(
-        size=preprocessing.size,
+        size=views.size,
         resize=preprocessing.resize,
         num_crops=cast("NumCrops", views.num_crops),
         modality=preprocessing.modality,
         segment_length=preprocessing.segment_length,
+        antialias=preprocessing.antialias,
+        crop_order=views.crop_order,
     )
     return ClipDataset(
         split.index,
@@ -221,6 +228,10 @@ def _test_dataset(split: Split, preprocessing: Preprocessing, views: _Views) -> 
         transform=transform,
         num_segments=views.num_segments,
         segment_length=preprocessing.segment_length,
+        sampling=preprocessing.sampling,
+        interval=preprocessing.interval,
+        target_fps=preprocessing.target_fps,
+        fps=fps,
         training=False,
         num_clips=views.num_clips,
     )
@@ -232,19 +243,30 @@ def _run_config(model: VideoModel) -> TrainConfig | None:
     return None if stored is None else config_from_dict(stored)
 
 
-def _views(config: TrainConfig | None, options: TestOptions, preprocessing: Preprocessing, split: str) -> _Views:
+def _views(config: TrainConfig | None, options: TestOptions, model: VideoModel, split: str) -> _Views:
+    preprocessing = model.preprocessing
     defaults = config.views if config is not None else ViewsConfig()
     test_num_segments = config.data.test_num_segments if config is not None and split == "test" else None
+    test_size = config.data.transform.test_size if config is not None else None
     views = _Views(
+        size=test_size or preprocessing.size,
         num_segments=options.num_segments or test_num_segments or preprocessing.num_segments,
         num_clips=options.num_clips or defaults.num_clips,
         num_crops=options.num_crops or defaults.num_crops,
         average=options.average or defaults.average,
+        crop_order=defaults.crop_order,
     )
     if views.num_crops not in (1, 3, 5, 10):
         raise ConfigError(f"num_crops is {views.num_crops}, but it must be 1, 3, 5 or 10")
     if views.average not in ("score", "prob"):
         raise ConfigError(f"average is {views.average!r}, but it must be score or prob")
+    tied = tied_frames(model.state_dict())
+    if tied is not None and views.num_segments != tied[1]:
+        title, num_frames = tied
+        raise ConfigError(
+            f"the network has {title} for {num_frames} frames, so that clips of {views.num_segments} frames cannot be scored; "
+            f"use {num_frames} (--num-segments {num_frames})"
+        )
     return views
 
 
@@ -255,6 +277,7 @@ def _data_config(config: TrainConfig | None, options: TestOptions, preprocessing
         "segment_length": preprocessing.segment_length,
         "root": options.root,
         "store": options.store,
+        "fps": options.fps,
         "batch_size": options.batch_size,
         "num_workers": options.num_workers,
         "quarantine": options.quarantine,
@@ -273,6 +296,7 @@ def _meta(model: VideoModel, views: _Views, split: str, checkpoint: str | Path) 
     return {
         "averaging": views.average,
         "views": f"{views.num_clips}x{views.num_crops}",
+        "size": views.size,
         "num_segments": views.num_segments,
         "split": split,
         "checkpoint": Path(checkpoint).name,

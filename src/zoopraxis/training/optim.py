@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +12,10 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from zoopraxis.config.schema import OptimConfig, ScheduleConfig
+from zoopraxis.errors import ConfigError
 from zoopraxis.models.parameter_groups import parameter_groups
 
-__all__ = ["build_optimizer", "learning_rate_factor"]
+__all__ = ["build_optimizer", "check_schedule", "learning_rate_factor", "scale_learning_rate"]
 
 _WARMUP_START = 0.01
 
@@ -23,7 +25,12 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
 
     With `optim.groups=effective` every group has the same rate and weight decay: the multipliers that the published baselines
     attach to their groups never reached their optimizer, and the published numbers were made without them.
+
+    Raises:
+        ConfigError: If `optim.nesterov` has no momentum to work on.
     """
+    if config.name == "sgd" and config.nesterov and config.momentum == 0:
+        raise ConfigError("optim.nesterov=true needs momentum, but optim.momentum=0; give e.g. optim.momentum=0.9")
     groups: list[dict[str, Any]] = [
         {
             "name": group["name"],
@@ -33,30 +40,107 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
         }
         for group in parameter_groups(model, policy=config.groups)
     ]
+    lr, weight_decay = config.lr, config.weight_decay
     if config.name == "sgd":
-        return SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov)
-    return AdamW(groups, lr=config.lr)
+        return SGD(groups, lr=lr, weight_decay=weight_decay, momentum=config.momentum, nesterov=config.nesterov)
+    return AdamW(groups, lr=lr, weight_decay=weight_decay)
 
 
-def learning_rate_factor(config: ScheduleConfig, *, steps_per_epoch: float, num_steps: int) -> Callable[[int], float]:
+def scale_learning_rate(
+    optim: OptimConfig, schedule: ScheduleConfig, *, batch_size: int
+) -> tuple[OptimConfig, ScheduleConfig, str | None]:
+    """Scale the rates of a recipe to the batches of a run, where `optim.base_batch_size` asks for it.
+
+    Args:
+        optim: With `lr` meant for batches of `base_batch_size` clips.
+        schedule: Its `warmup_start_lr` is scaled likewise.
+        batch_size: Clips of one optimizer step: over all devices, accumulated.
+
+    Returns:
+        Both with scaled rates, and one line that says what was done; as they are, and None, without `base_batch_size`.
+
+    Source: Goyal et al., Accurate, Large Minibatch SGD, 2017, section 2.1.
+    """
+    base = optim.base_batch_size
+    if base is None:
+        return optim, schedule, None
+    lr = optim.lr * batch_size / base
+    line = f"learning rate {optim.lr:g} x {batch_size}/{base} = {lr:g}: batches of {batch_size} clips, recipe made for {base}"
+    if schedule.warmup_epochs > 0 and schedule.warmup_start_lr is not None:
+        start = schedule.warmup_start_lr * batch_size / base
+        line += f"; warm-up from {start:g} instead of {schedule.warmup_start_lr:g}"
+        schedule = dataclasses.replace(schedule, warmup_start_lr=start)
+    return dataclasses.replace(optim, lr=lr), schedule, line
+
+
+def check_schedule(schedule: ScheduleConfig, *, lr: float, num_epochs: int | None) -> str | None:
+    """Hold a schedule against the run.
+
+    Args:
+        schedule: Milestones and warm-up in epochs.
+        lr: The base rate, `optim.lr`.
+        num_epochs: Epochs of the run; none: it ends otherwise, and is not looked at.
+
+    Returns:
+        One line about milestones that the run does not reach, or None.
+
+    Raises:
+        ConfigError: If the warm-up is longer than the run, or would begin above the base rate.
+    """
+    if schedule.warmup_epochs > 0 and (schedule.warmup_start_lr or 0) > lr:
+        raise ConfigError(
+            f"schedule.warmup_start_lr={schedule.warmup_start_lr:g} is above optim.lr={lr:g}, so that the warm-up would fall; "
+            f"give {lr:g} or less"
+        )
+    if num_epochs is None:
+        return None
+    if schedule.warmup_epochs > num_epochs:
+        raise ConfigError(
+            f"schedule.warmup_epochs={schedule.warmup_epochs:g} is longer than the run of trainer.max_epochs={num_epochs}; "
+            f"give {num_epochs} or less"
+        )
+    missed = [f"{epoch:g}" for epoch in sorted(schedule.milestones) if epoch >= num_epochs]
+    if schedule.name != "multistep" or not missed:
+        return None
+    return (
+        f"schedule.milestones: the run of trainer.max_epochs={num_epochs} ends before epoch {', '.join(missed)}, "
+        "so that its learning rate does not fall there"
+    )
+
+
+def learning_rate_factor(
+    config: ScheduleConfig, *, base_lr: float, steps_per_epoch: float, num_steps: int
+) -> Callable[[int], float]:
     """What the base rate is multiplied by at each optimizer step, counted from 0.
+
+    The warm-up rises linearly to the factor that the schedule has where the warm-up ends.
 
     Args:
         config: Milestones and warm-up are in epochs.
+        base_lr: The base rate, which turns `warmup_start_lr` into a factor.
         steps_per_epoch: Optimizer steps an epoch.
         num_steps: Optimizer steps of the whole run, where the cosine reaches zero.
+
+    Source: Loshchilov and Hutter, SGDR, ICLR 2017; the cosine over the whole run: TAdaConv, `lr_policy`.
     """
     warmup_steps = config.warmup_epochs * steps_per_epoch
     milestones = [epoch * steps_per_epoch for epoch in sorted(config.milestones)]
+    cosine_start = warmup_steps if config.is_cosine_after_warmup else 0.0
 
-    def factor(step: int) -> float:
-        if step < warmup_steps:
-            return _WARMUP_START + (1 - _WARMUP_START) * step / warmup_steps
+    def after_warmup(step: float) -> float:
         if config.name == "multistep":
             return float(config.gamma ** bisect.bisect_right(milestones, step))
         if config.name == "cosine":
-            progress = (step - warmup_steps) / max(1.0, num_steps - warmup_steps)
+            progress = (step - cosine_start) / max(1.0, num_steps - cosine_start)
             return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
         return 1.0
+
+    start = _WARMUP_START if config.warmup_start_lr is None else config.warmup_start_lr / base_lr
+    target = after_warmup(warmup_steps)
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return start + (target - start) * step / warmup_steps
+        return after_warmup(step)
 
     return factor

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from zoopraxis.config.schema import OptimConfig, ScheduleConfig
-from zoopraxis.errors import DataError
+from zoopraxis.errors import ConfigError, DataError
 from zoopraxis.evaluation.accuracy import head_accuracies
 from zoopraxis.models.base import VideoModel
 from zoopraxis.models.preprocessing import normalize
@@ -63,6 +63,7 @@ class RecognitionSystem(L.LightningModule):
         self.tested: tuple[np.ndarray[Any, Any], dict[str, np.ndarray[Any, Any]]] | None = None
         """After a test: row numbers (N,) and for each head the scores (N, classes)."""
         self._outputs: list[dict[str, Tensor]] = []
+        self._base_lrs: list[float] = []
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         clip = batch["clip"]
@@ -107,8 +108,26 @@ class RecognitionSystem(L.LightningModule):
         assert self.schedule is not None
         optimizer = build_optimizer(self.model, self.optim)
         steps_per_epoch, num_steps = self._num_steps()
-        factor = learning_rate_factor(self.schedule, steps_per_epoch=steps_per_epoch, num_steps=num_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+        factor = learning_rate_factor(
+            self.schedule, base_lr=self.optim.lr, steps_per_epoch=steps_per_epoch, num_steps=num_steps
+        )
+        scheduler = LambdaLR(optimizer, factor)
+        self._base_lrs = [float(lr) for lr in scheduler.base_lrs]
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Refuse to go on from a checkpoint with other rates, which would quietly win over the settings.
+
+        Raises:
+            ConfigError: If the checkpoint's base rates are not this run's.
+        """
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, LambdaLR) and scheduler.base_lrs != self._base_lrs:
+            raise ConfigError(
+                f"the checkpoint's run has a learning rate of {float(scheduler.base_lrs[0]):g}, and this one "
+                f"{self._base_lrs[0]:g} (optim.lr, scaled to the batches of all devices if optim.base_batch_size is set); give "
+                "settings and devices as before, or begin a run of its own with model.weights=CHECKPOINT"
+            )
 
     def _num_steps(self) -> tuple[int, int]:
         """Optimizer steps an epoch and in all.

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zoopraxis.data.transforms import MultiScaleCrop, TestTransform, TrainTransform
+from zoopraxis.data.crops import MultiScaleCrop
+from zoopraxis.data.transforms import TestTransform, TrainTransform
 
 MEAN_STD = {"rgb": (np.array([0.485, 0.456, 0.406]),) * 2, "flow": (np.array([0.5]), np.array([0.226]))}
 SCALES = {"rgb": (1.0, 0.875, 0.75, 0.66), "flow": (1.0, 0.875, 0.75)}

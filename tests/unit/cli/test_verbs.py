@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from zoopraxis.cli import main
+from zoopraxis.cli import console, main
 from zoopraxis.cli.test import parse_views
 from zoopraxis.config.load import config_to_dict, load_config
 from zoopraxis.config.schema import TrainConfig
@@ -33,6 +33,7 @@ class _Options:
     root: str | None
     annotations: str | None
     store: str | None
+    fps: float | None
     num_segments: int | None
     num_clips: int | None
     num_crops: int | None
@@ -87,7 +88,7 @@ def test_config_prints_json_for_programs(capsys: pytest.CaptureFixture[str]) -> 
 def test_train_hands_on_the_composed_config(calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "data.root=/x", "--config-name", "tsm_rgb", "+trainer.max_steps=5", "~trainer.devices"]) == 0
     expected = load_config("tsm_rgb", ["data.root=/x", "+trainer.max_steps=5", "~trainer.devices"])
-    assert calls == [{"config": expected, "show_progress": False}]
+    assert calls == [{"config": expected, "show_progress": False, "tell": console.say}]
     out = capsys.readouterr().out
     assert "val/verb_acc@1" in out
     assert "87.50" in out
@@ -105,7 +106,7 @@ def test_train_prints_json_for_programs(calls: list[dict[str, Any]], capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["data.root=/x"], "no recipe is named; add --config-name with one of tsm_flow, tsm_rgb, tsn_flow, tsn_rgb"),
+        (["data.root=/x"], "no recipe is named; add --config-name with one of tada2d_r50_k400_16x5, "),
         (["--config-name", "tsm_rgb"], "data.root is not given; add it, e.g. data.root=/path/to/the/data"),
         (
             ["--config-name", "tsm_rgb", "data.root=/x", "+trainer.max_epoch=3"],

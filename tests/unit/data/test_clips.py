@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from zoopraxis.data.clips import ClipDataset
+from zoopraxis.data.flips import labels_after_flip
 from zoopraxis.data.index import UNLABELLED, Clip, ClipIndex
 from zoopraxis.data.transforms import TestTransform, TrainTransform
-from zoopraxis.errors import DataError
+from zoopraxis.errors import ConfigError, DataError
 
 
 class CountingStore:
@@ -30,6 +31,17 @@ class CountingStore:
         self.reads.append(frames.tolist())
         values = (10 * int(clip.clip_id[1:]) + frames).astype(np.uint8)
         return np.broadcast_to(values[:, None, None, None], (len(frames), 8, 12, self.channels)).copy()
+
+
+class RatedStore(CountingStore):
+    """Tells its clips' frame rate."""
+
+    def __init__(self, rate: float | None) -> None:
+        super().__init__(num_frames=100)
+        self.rate = rate
+
+    def frame_rate(self, clip: Clip) -> float | None:
+        return self.rate
 
 
 class BrokenStore(CountingStore):
@@ -146,3 +158,78 @@ def test_what_is_refused() -> None:
         ClipDataset(make_index(), CountingStore(), transform=TrainTransform(), num_segments=2, training=True, num_clips=2)
     with pytest.raises(ValueError, match=r"segment_length \(5\) must be the transform's \(1\)"):
         ClipDataset(make_index(), CountingStore(), transform=TrainTransform(), num_segments=2, segment_length=5, training=True)
+
+
+def test_the_sampling_is_chosen_by_name() -> None:
+    store = CountingStore(num_frames=100)
+    dataset = ClipDataset(
+        make_index(), store, transform=TestTransform(size=4, resize=8), num_segments=4, sampling="dense", training=False
+    )
+    dataset[(0, 0)]
+    assert store.reads == [[18, 34, 50, 66]]
+    with pytest.raises(ConfigError, match="unknown sampling 'dens'; did you mean 'dense'"):
+        ClipDataset(make_index(), store, transform=TestTransform(), num_segments=4, sampling="dens", training=False)
+    with pytest.raises(ConfigError, match="num_clips is 3, but SegmentsMmaction2 sampling has at most 2 views along time"):
+        ClipDataset(
+            make_index(),
+            store,
+            transform=TestTransform(),
+            num_segments=4,
+            sampling="segments_mmaction2",
+            training=False,
+            num_clips=3,
+        )
+
+
+@pytest.mark.parametrize(("rate", "fps", "length"), [(60.0, 15.0, 63), (None, 15.0, 15), (None, None, 31)])
+def test_an_interval_counts_in_time_where_the_rate_is_known(rate: float | None, fps: float | None, length: int) -> None:
+    store = RatedStore(rate)
+    dataset = ClipDataset(
+        make_index(),
+        store,
+        transform=TestTransform(size=4, resize=8),
+        num_segments=8,
+        sampling="interval",
+        interval=4,
+        fps=fps,
+        training=False,
+    )
+    dataset[(0, 0)]
+    assert np.ptp(store.reads[0]) == length
+
+
+def make_flipping(flip: float, label: int = 1) -> ClipDataset:
+    index = ClipIndex.from_columns(
+        clip_id=["c0", "c1"],
+        source=["somewhere"] * 2,
+        labels={"label": [label, 0], "hand": [1, 0]},
+        class_names={"label": ["stay", "left", "right"], "hand": ["a", "b"]},
+    )
+    transform = TrainTransform(size=4, flip=flip)
+    swapped = labels_after_flip([[1, 2]], 3)
+    return ClipDataset(index, GradientStore(), transform=transform, num_segments=2, flipped_labels=swapped, training=True)
+
+
+class GradientStore(CountingStore):
+    """Frames are darker on the left than on the right."""
+
+    def read(self, clip: Clip, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        row = np.linspace(0, 255, 12).astype(np.uint8)
+        return np.broadcast_to(row[None, None, :, None], (len(frames), 8, 12, 3)).copy()
+
+
+def test_the_label_is_swapped_if_and_only_if_the_clip_is_flipped() -> None:
+    dataset = make_flipping(0.5)
+    seen = set()
+    for epoch in range(30):
+        item = dataset[(epoch, 0)]
+        is_flipped = bool(item["clip"][0, 0, 0, 0] > item["clip"][0, 0, 0, -1])
+        assert item["labels"] == {"label": 2 if is_flipped else 1, "hand": 1}
+        assert dataset[(epoch, 1)]["labels"] == {"label": 0, "hand": 0}
+        seen.add(is_flipped)
+    assert seen == {False, True}
+
+
+def test_a_label_that_is_not_known_stays_so_when_flipped() -> None:
+    assert make_flipping(1.0, UNLABELLED)[(0, 0)]["labels"]["label"] == UNLABELLED
+    assert make_flipping(1.0)[(0, ~0)]["labels"]["label"] == UNLABELLED

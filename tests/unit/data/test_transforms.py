@@ -7,9 +7,11 @@ import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import interpolate
 
+from zoopraxis.data.crops import Crop, RandomShortSideCrop
 from zoopraxis.data.sampling import clip_generator
-from zoopraxis.data.transforms import Crop, MultiScaleCrop, RandomResizedCrop, TestTransform, TrainTransform
+from zoopraxis.data.transforms import TestTransform, TrainTransform
 
 
 def noise(num_frames: int, height: int, width: int, channels: int = 3) -> npt.NDArray[np.uint8]:
@@ -76,34 +78,6 @@ def test_rgb_frames_can_be_stacked_too() -> None:
     np.testing.assert_array_equal(clip.numpy(), frames.transpose(0, 3, 1, 2).reshape(2, 6, 16, 16))
 
 
-@pytest.mark.parametrize(("height", "width"), [(256, 456), (300, 200), (223, 223), (70, 64)])
-@pytest.mark.parametrize(
-    "crop", [MultiScaleCrop(224), RandomResizedCrop(), RandomResizedCrop(scale=(0.9, 1.0), ratio=(3.0, 4.0))]
-)
-def test_crops_lie_inside_the_frame(height: int, width: int, crop: MultiScaleCrop | RandomResizedCrop) -> None:
-    for epoch in range(50):
-        top, left, crop_height, crop_width = crop(height, width, clip_generator(0, epoch, "a"))
-        assert crop_height > 0
-        assert crop_width > 0
-        assert 0 <= top <= height - crop_height
-        assert 0 <= left <= width - crop_width
-
-
-def test_multi_scale_crop_snaps_to_the_output_size_and_stays_near_square() -> None:
-    crop = MultiScaleCrop(224, (1.0, 0.875, 0.75))
-    sides = {crop(257, 340, clip_generator(0, epoch, "a"))[2:] for epoch in range(300)}
-    assert sides == {(257, 257), (257, 224), (224, 257), (224, 224), (224, 192), (192, 224), (192, 192)}
-
-
-def test_random_resized_crop_keeps_area_and_ratio_in_bounds() -> None:
-    crop = RandomResizedCrop(scale=(0.25, 0.5), ratio=(0.8, 1.25))
-    crops = [crop(200, 300, clip_generator(0, epoch, "a")) for epoch in range(200)]
-    areas = np.array([c.height * c.width / 60000 for c in crops])
-    ratios = np.array([c.width / c.height for c in crops])
-    assert 0.24 < areas.min() < 0.3 < 0.45 < areas.max() < 0.51
-    assert 0.78 < ratios.min() < 0.85 < 1.15 < ratios.max() < 1.28
-
-
 def test_center_crop_after_resizing_the_shorter_side() -> None:
     frames = noise(2, 48, 64)
     clip = TestTransform(size=20, resize=24)(frames)
@@ -130,6 +104,49 @@ def test_several_crops_lie_where_they_should() -> None:
     assert ten.movedim(-3, -1).is_contiguous()
 
 
+def test_three_crops_in_the_other_order() -> None:
+    frames = noise(2, 24, 39)
+    three = TestTransform(size=20, resize=24, num_crops=3)(frames)
+    other = TestTransform(size=20, resize=24, num_crops=3, crop_order="left_right_center")(frames)
+    assert torch.equal(other, three[[0, 2, 1]])
+    planes = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    assert torch.equal(other[2], planes[..., 2:22, 9:29])
+
+
+def test_without_antialiasing_pixels_are_those_of_plain_bilinear_sampling() -> None:
+    frames = noise(2, 48, 64)
+    exact = interpolate(torch.from_numpy(frames).permute(0, 3, 1, 2).float(), (24, 32), mode="bilinear")
+    clip = TestTransform(size=24, resize=24, num_crops=3, antialias=False)(frames)[0]
+    assert (clip.float() - exact[..., :24]).abs().max() <= 1
+    low_passed = TestTransform(size=24, resize=24, num_crops=3)(frames)[0]
+    assert (low_passed.float() - exact[..., :24]).abs().max() > 20
+    trained = TrainTransform(size=24, crop=lambda *_: Crop(0, 0, 48, 48), flip=0, antialias=False)
+    assert (trained(frames, clip_generator(0, 0, "a")).float() - exact[..., :24]).abs().max() <= 1
+
+
+def test_a_crop_of_resized_frames() -> None:
+    frames = noise(2, 48, 64)
+    crop = RandomShortSideCrop(20, (24, 24))
+    transform = TrainTransform(size=20, crop=crop, flip=0)
+    resized = interpolate(torch.from_numpy(frames).permute(0, 3, 1, 2), (24, 32), mode="bilinear", antialias=True)
+    for epoch in range(5):
+        top, left, *_ = crop(48, 64, clip_generator(0, epoch, "a"))
+        assert torch.equal(transform(frames, clip_generator(0, epoch, "a")), resized[..., top : top + 20, left : left + 20])
+
+
+def test_a_transform_tells_whether_it_flipped() -> None:
+    frames = noise(3, 32, 32)
+    transform = TrainTransform(size=32, crop=whole, flip=0.5)
+    told = []
+    for epoch in range(20):
+        clip, is_flipped = transform.apply(frames, clip_generator(0, epoch, "a"))
+        kept = torch.from_numpy(frames).permute(0, 3, 1, 2)
+        assert torch.equal(clip, kept.flip(-1) if is_flipped else kept)
+        told.append(is_flipped)
+    assert 0 < sum(told) < 20
+    assert TestTransform(size=20, resize=24, num_crops=10).apply(frames)[1] is False
+
+
 def test_flow_crops_that_are_flipped_have_u_inverted() -> None:
     ten = TestTransform(size=8, resize=10, num_crops=10, modality="flow", segment_length=2)(noise(4, 10, 16, 2))
     assert ten.shape == (10, 2, 4, 8, 8)
@@ -143,6 +160,8 @@ def test_what_is_refused() -> None:
         TestTransform(size=224, resize=200)
     with pytest.raises(ValueError, match=r"num_crops \(4\) must be 1, 3, 5 or 10"):
         TestTransform(num_crops=4)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"crop_order \('left'\) must be one of left_center_right, left_right_center"):
+        TestTransform(num_crops=3, crop_order="left")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="pass a generator, or use TestTransform"):
         TrainTransform()(noise(1, 8, 8), None)
     with pytest.raises(ValueError, match=r"flow frames must be uint8 \(N, H, W, 2\); these are uint8 \(1, 8, 8, 3\)"):

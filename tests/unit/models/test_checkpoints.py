@@ -207,24 +207,34 @@ def _remove(state: dict[str, Tensor], key: str) -> dict[str, Tensor]:
     return state
 
 
+FOUND = r"it holds a TSM network \(resnet18\); name the right model and backbone"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s | {"model.extra.weight": torch.zeros(1)}, r"1 keys are not the network's \(extra.weight\)"),
-        (lambda s: s | {"model.base_model.layer1.0.tam.G.0.weight": torch.zeros(1)}, "layer1.0.tam.G.0.weight"),
-        (lambda s: _remove(s, "bn1.bias"), r"1 keys are missing \(backbone.network.bn1.bias\)"),
         (
-            lambda s: s | {"model.base_model.bn1.bias": torch.zeros(3)},
-            r"1 keys have another shape \(base_model.bn1.bias is \(3,\) where \(64,\) is needed\)",
+            lambda s: s | {"model.extra.weight": torch.zeros(1)},
+            rf"of another architecture than a TSM network \(resnet18, 8 segments\): "
+            rf"1 key is not the network's \(extra.weight\); {FOUND}",
+        ),
+        (
+            lambda s: s | {"model.base_model.layer1.0.tam.G.0.weight": torch.zeros(1)},
+            r"1 key is not the network's \(base_model.layer1.0.tam.G.0.weight\)",
+        ),
+        (lambda s: _remove(s, "bn1.bias"), rf"1 key is missing \(backbone.network.bn1.bias\); {FOUND}"),
+        (
+            lambda s: s | {"model.base_model.bn1.bias": torch.zeros(3), "model.base_model.bn1.weight": torch.zeros(3)},
+            rf"base_model.bn1.weight is \(3,\) where \(64,\) is needed, and 1 more have another shape; {FOUND}",
         ),
         (
             lambda s: {key.replace("layer1.0.conv1.net", "layer1.0.conv1"): tensor for key, tensor in s.items()},
-            "shifts before 7 layers, tsm on resnet18 before 8; they differ at layer1.0.conv1",
+            r"shifts before 7 layers, a TSM network \(resnet18, 8 segments\) before 8; they differ at layer1.0.conv1",
         ),
         (lambda s: {k.replace("layer3", "layer9"): v for k, v in s.items()}, "cannot tell the backbone of .*no known ResNet"),
         (
             lambda s: {k: v for k, v in s.items() if "new_fc" not in k} | {"model.consensus.fc.weight": torch.zeros(2)},
-            "has no classifier that TSN or TSM could use, but has consensus.fc.weight",
+            "has no classifier that a model of ours could use, but has consensus.fc.weight",
         ),
     ],
 )
@@ -237,9 +247,11 @@ def test_another_architecture_is_refused_with_the_keys_that_disagree(tmp_path: P
 
 def test_a_given_architecture_must_be_the_files(tmp_path: Path) -> None:
     path = _save(tmp_path / "tsm.ckpt", _epic_keys(_model()))
-    with pytest.raises(CheckpointError, match="holds a tsm network, not tsn"):
+    with pytest.raises(
+        CheckpointError, match=r"holds a TSM network \(resnet18\) in the layout of the EPIC baselines, not a TSN network"
+    ):
         load_model(path, architecture="tsn")
-    with pytest.raises(CheckpointError, match=r"is of another architecture: .* keys are missing"):
+    with pytest.raises(CheckpointError, match=r"is of another architecture than .* keys are missing"):
         load_model(path, architecture={"backbone": "resnet34"})
     with pytest.raises(ConfigError, match="unknown model 'tsx'"):
         load_model(_save(tmp_path / "ours.ckpt", _model().state_dict()), architecture="tsx")
@@ -275,7 +287,7 @@ def test_training_starts_from_an_image_network_widened_for_flow(tmp_path: Path) 
     with pytest.raises(CheckpointError, match="holds an image network or is of another architecture"):
         load_model(path)
     other = create_model("tsm", heads={"label": 6}, backbone="resnet34")
-    with pytest.raises(CheckpointError, match=r"is of another architecture: .* keys are missing"):
+    with pytest.raises(CheckpointError, match=r"is of another architecture than .* keys are missing"):
         initialize(other, path)
 
 

@@ -23,7 +23,10 @@ def read_list(
 ) -> ClipIndex:
     """Read lines of the form `path label` or `path num_frames label` (or `path`, unlabelled): one clip each, head `label`.
 
-    Paths may have spaces. The number of frames is taken for folders of RGB frames; that of a video is told by the video, and
+    These are the lists of TAdaConv (`kinetics400_train_list.txt`: path and label, with a space or a comma between them), of
+    TSM and TANet (path, number of frames and label of a folder of frames) and of mmaction2 (path and label of videos, the three
+    of folders of frames). The first row decides the form of all. Paths may have spaces, and with a comma before the label also
+    commas. The number of frames is taken for folders of RGB frames; that of a video is told by the video, and
     lists are not at one on whether they count frames or pairs for flow.
 
     Args:
@@ -36,13 +39,13 @@ def read_list(
         AnnotationError: If the file cannot be read, is empty, or a line is of another form than the first.
     """
     lines = read_lines(path)
-    form = _form(lines[0])
-    rows = [line.rsplit(maxsplit=form - 1) for line in lines]
+    separator, form = _form(lines[0])
+    rows = [[field.strip() for field in line.rsplit(separator, form - 1)] for line in lines]
     for number, row in enumerate(rows):
-        if len(row) != form or (form == 3 and not row[1].isdigit()):
-            raise AnnotationError(
-                f"{path} row {number}: {lines[number]!r} is not of the form {_FORMS[form]!r} of the first row"
-            )
+        is_broken = len(row) != form or (form == 3 and not row[1].isdigit()) or (separator and not row[-1].isdigit())
+        if is_broken:
+            expected = _FORMS[form].replace(" ", separator or " ")
+            raise AnnotationError(f"{path} row {number}: {lines[number]!r} is not of the form {expected!r} of the first row")
     sources = [row[0] for row in rows]
     names = check_heads(class_names, ("label",), path).get("label")
     counts: list[int | None] = [None] * len(rows)
@@ -78,9 +81,18 @@ def read_lines(path: str | Path) -> list[str]:
     return lines
 
 
-def _form(line: str) -> int:
-    """Number of fields of a line whose path may have spaces: what is a number at its end decides."""
-    fields = line.rsplit(maxsplit=2)
-    if len(fields) == 3 and fields[1].isdigit() and fields[2].isdigit():
-        return 3
-    return 2 if len(fields) > 1 else 1
+def _form(line: str) -> tuple[str | None, int]:
+    """What separates the fields of a line (none: white space), and their number; what is a number at its end decides.
+
+    The path, which comes first, may have separators in it.
+    """
+    by_space, by_comma = line.rsplit(maxsplit=2), line.rsplit(",", 2)
+    for separator, fields in ((None, by_space), (",", by_comma)):
+        num_counts = len(fields) - 1 if all(_is_number(field) for field in fields[1:]) else int(_is_number(fields[-1]))
+        if num_counts > 0:
+            return separator, num_counts + 1
+    return None, min(len(by_space), 2)
+
+
+def _is_number(field: str) -> bool:
+    return field.strip().isdigit()

@@ -29,6 +29,14 @@ class ClipStore(Protocol):
         """
         ...
 
+    def frame_rate(self, clip: Clip) -> float | None:
+        """Frames a second of the clip, where the store knows: videos do, stored frames do not.
+
+        Raises:
+            DataError: If the clip's file is missing or broken.
+        """
+        ...
+
     def check(self, clip: Clip) -> None:
         """See that the clip is there, as far as can be told without opening videos.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -15,13 +16,32 @@ from zoopraxis.errors import ConfigError, DataError, did_you_mean
 
 __all__ = ["FrameFolderStore"]
 
-_FRAME_NAME = re.compile(r"frame_(\d{10})\.jpg")
+_FRAME_NAME = re.compile(r"(.*?)(\d+)(\.jpe?g)", re.IGNORECASE)
 _PARTS = {"rgb": ("",), "flow": ("u", "v")}
 _EPIC_FOLDERS = {"rgb": "rgb_frames", "flow": "flow_frames"}
 
 
+class _Naming(NamedTuple):
+    """How the images of a folder are named: a number, counted from 1, between a prefix and a suffix."""
+
+    prefix: str
+    num_digits: int
+    suffix: str
+
+    def __call__(self, number: int) -> str:
+        return f"{self.prefix}{number:0{self.num_digits}d}{self.suffix}"
+
+
+_EPIC_NAMING = _Naming("frame_", 10, ".jpg")
+_NAMINGS = (_EPIC_NAMING, _Naming("img_", 5, ".jpg"), _Naming("image_", 5, ".jpg"), _Naming("", 5, ".jpg"))
+"""The usual ones: EPIC-KITCHENS, mmaction2, other lists of Kinetics, Something-Something V1."""
+
+
 class FrameFolderStore:
     """Folders of JPEGs under a root: `<source>/frame_%010d.jpg`, numbered from 1; flow `<source>/{u,v}/frame_%010d.jpg`.
+
+    Other names with a number are told from each folder: `%05d.jpg` (Something-Something V1), `img_%05d.jpg` (mmaction2) and
+    `image_%05d.jpg` where there is a first image of that name, else whatever the folder's first image by name is called.
 
     A source `<participant>/<video_id>` is also found where EPIC keeps it, in `<participant>/rgb_frames/<video_id>` and
     `<participant>/flow_frames/<video_id>`; a source with a video's suffix in the folder without it, where `prepare frames` and
@@ -41,6 +61,7 @@ class FrameFolderStore:
         self.root = Path(root)
         self.modality = modality
         self._counts: dict[Path, int] = {}
+        self._namings: dict[Path, _Naming] = {}
 
     def num_frames(self, clip: Clip) -> int:
         """Frames of the clip, or pairs of flow.
@@ -50,6 +71,9 @@ class FrameFolderStore:
         """
         _, start, stop = self._locate(clip)
         return stop - start
+
+    def frame_rate(self, clip: Clip) -> None:
+        """Not stored."""
 
     def check(self, clip: Clip) -> None:
         """See that the clip's last frame is there; a hole before it shows when it is read.
@@ -105,7 +129,7 @@ class FrameFolderStore:
         if not 0 <= clip.start_frame < clip.stop_frame:
             raise DataError(f"{name} spans frames {clip.start_frame} to {clip.stop_frame}; the stop must be greater")
         for part in _PARTS[self.modality]:
-            last = folder / part / _frame_name(clip.stop_frame)
+            last = self._file(folder / part, clip.stop_frame)
             if not last.is_file():
                 raise DataError(f"{name}: {last} is missing; extract the frames again, or check the annotation's span")
         return folder, clip.start_frame, clip.stop_frame
@@ -113,7 +137,7 @@ class FrameFolderStore:
     def _count(self, clip: Clip, folder: Path) -> int:
         """Frames of a whole folder, which must be numbered from 1 without a hole; counted once."""
         if folder not in self._counts:
-            counts = [_count_frames(clip, folder / part) for part in _PARTS[self.modality]]
+            counts = [_count_frames(clip, folder / part, self._naming(folder / part)) for part in _PARTS[self.modality]]
             if len(set(counts)) > 1:
                 raise DataError(
                     f"clip {clip.clip_id}: {folder} has {counts[0]} u and {counts[1]} v images; extract the flow again"
@@ -123,25 +147,45 @@ class FrameFolderStore:
 
     def _decode(self, clip: Clip, folder: Path, number: int) -> UInt8Array:
         """One frame, shape (H, W, C)."""
-        paths = [folder / part / _frame_name(number) for part in _PARTS[self.modality]]
+        paths = [self._file(folder / part, number) for part in _PARTS[self.modality]]
         images = [_read_jpeg(clip, path, "RGB" if self.modality == "rgb" else "GRAY") for path in paths]
         if len({image.shape for image in images}) > 1:
             raise DataError(f"clip {clip.clip_id}: {paths[0]} and {paths[1]} differ in size; extract the flow again")
         return images[0] if len(images) == 1 else np.concatenate(images, axis=2)
 
+    def _file(self, folder: Path, number: int) -> Path:
+        """The image of frame `number`, counted from 1."""
+        return folder / self._naming(folder)(number)
 
-def _frame_name(number: int) -> str:
-    return f"frame_{number:010d}.jpg"
+    def _naming(self, folder: Path) -> _Naming:
+        if folder not in self._namings:
+            self._namings[folder] = _naming_of(folder)
+        return self._namings[folder]
 
 
-def _count_frames(clip: Clip, folder: Path) -> int:
-    names = os.listdir(folder) if folder.is_dir() else []
-    numbers = np.sort([int(match[1]) for name in names if (match := _FRAME_NAME.fullmatch(name))])
+def _naming_of(folder: Path) -> _Naming:
+    """How a folder's images are named; a folder without any as EPIC's."""
+    for naming in _NAMINGS:
+        if (folder / naming(1)).is_file():
+            return naming
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    match = next((match for name in names if (match := _FRAME_NAME.fullmatch(name))), None)
+    return _EPIC_NAMING if match is None else _Naming(match[1], len(match[2]), match[3])
+
+
+def _count_frames(clip: Clip, folder: Path, naming: _Naming) -> int:
+    matches = [_FRAME_NAME.fullmatch(name) for name in (os.listdir(folder) if folder.is_dir() else [])]
+    numbers = np.sort([int(match[2]) for match in matches if match and naming(int(match[2])) == match[0]])
     if not len(numbers):
-        raise DataError(f"clip {clip.clip_id}: there is no {folder / _frame_name(1)}; extract the frames again")
+        raise DataError(f"clip {clip.clip_id}: there is no {folder / naming(1)}; extract the frames again")
+    if numbers[0] == 0:
+        raise DataError(
+            f"clip {clip.clip_id}: {folder / naming(0)} is numbered from 0, but frames count from 1; rename them, or extract "
+            "them again with: zoopraxis prepare frames"
+        )
     holes = np.flatnonzero(numbers != np.arange(1, len(numbers) + 1))
     if len(holes):
-        missing = folder / _frame_name(int(holes[0]) + 1)
+        missing = folder / naming(int(holes[0]) + 1)
         raise DataError(f"clip {clip.clip_id}: {missing} is missing, but later frames are there; extract the frames again")
     return len(numbers)
 

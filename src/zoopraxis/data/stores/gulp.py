@@ -126,6 +126,9 @@ class GulpStore:
         """
         return self._num_frames(clip, self._find(clip))
 
+    def frame_rate(self, clip: Clip) -> None:
+        """Not stored."""
+
     def check(self, clip: Clip) -> None:
         """See that the folder holds the clip whole, without decoding it.
 

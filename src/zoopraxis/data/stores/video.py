@@ -63,6 +63,10 @@ class VideoStore:
         """
         return len(self._span(clip, self._reader(clip)))
 
+    def frame_rate(self, clip: Clip) -> float:
+        """Frames a second of the clip's file, the mean where the rate varies; see `ClipStore.frame_rate`."""
+        return self._reader(clip).fps
+
     def check(self, clip: Clip) -> None:
         """See that the clip's file is there; whether it can be decoded only reading tells (`zoopraxis prepare check`).
 

@@ -44,6 +44,27 @@ def test_the_test_split_has_no_labels(tmp_path: Path) -> None:
     assert index.labels()["label"].tolist() == [-1]
 
 
+@pytest.mark.parametrize(
+    "header", ["label,youtube_id,time_start,time_end,split,is_cc", "label,youtube_id,time_start,time_end,split"]
+)
+def test_kinetics_400_600_and_700_have_the_same_columns(header: str, tmp_path: Path) -> None:
+    rows = [
+        f"{label},id{n},{n},{n + 10},{split}" for n, (label, split) in enumerate([("b", "train"), ("a", "val"), ("b", "test")])
+    ]
+    rows = [row + ",0" * ("is_cc" in header) for row in rows]
+    index = read_kinetics(write(tmp_path, header, *rows))
+    assert index.labels()["label"].tolist() == [1, 0, 1]
+    assert index.column("split").tolist() == ["train", "val", "test"]
+    assert index.column("source").tolist() == ["b/id0_000000_000010", "a/id1_000001_000011", "b/id2_000002_000012"]
+
+
+@pytest.mark.parametrize(("name", "split"), [("train", "train"), ("val", "val"), ("test", "test")])
+def test_the_lists_of_tadaconv(name: str, split: str, tmp_path: Path) -> None:
+    index = read_kinetics(write(tmp_path, "abseiling/a_000001_000011.mp4 0", name=f"kinetics400_{name}_list.txt"))
+    assert index[0].source == "abseiling/a_000001_000011.mp4"
+    assert index.column("split").tolist() == [split]
+
+
 def test_lists_are_read_too(tmp_path: Path) -> None:
     assert read_kinetics(write(tmp_path, "a.mp4 1", name="val.txt")).labels()["label"].tolist() == [1]
 

@@ -25,6 +25,19 @@ def test_path_and_label(tmp_path: Path) -> None:
     assert index.column("split").tolist() == ["train", "train"]
 
 
+def test_path_and_label_with_a_comma_between_them(tmp_path: Path) -> None:
+    index = read_list(write(tmp_path, "eating, fast/a b.mp4,3", "zumba/c.mp4, 0"))
+    assert index[0] == Clip("eating, fast/a b", "eating, fast/a b.mp4")
+    assert index.clip_ids.tolist() == ["eating, fast/a b", "zumba/c"]
+    assert index.labels()["label"].tolist() == [3, 0]
+    spaced = read_list(write(tmp_path, "eating, fast/a b.mp4 3", "zumba/c.mp4 0"))
+    assert spaced.table.equals(index.table)
+
+
+def test_path_frames_and_label_with_commas_between_them(tmp_path: Path) -> None:
+    assert read_list(write(tmp_path, "20bn/24413,36,173"))[0] == Clip("20bn/24413", "20bn/24413", None, None, 0, 36)
+
+
 def test_path_frames_and_label(tmp_path: Path) -> None:
     path = write(tmp_path, "some folder/1001 48 2", "1002 50 0")
     index = read_list(path, class_names={"label": ["x", "y", "z"]}, split="val")
@@ -55,6 +68,7 @@ def test_paths_alone_are_unlabelled(tmp_path: Path) -> None:
     [
         (["1001 48 2", "1002 2"], "row 1: '1002 2' is not of the form 'PATH NUM_FRAMES LABEL' of the first row"),
         (["a.mp4 2", "b.mp4"], "row 1: 'b.mp4' is not of the form 'PATH LABEL' of the first row"),
+        (["a.mp4,2", "b.mp4 2"], "row 1: 'b.mp4 2' is not of the form 'PATH,LABEL' of the first row"),
         ([""], "is empty; it should have one clip a line"),
     ],
 )

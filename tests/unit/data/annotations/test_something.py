@@ -73,6 +73,7 @@ def test_lists_are_read_too(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         ('[{"id": 1', "is no JSON file .* it may be truncated: get it again"),
+        ([], "is no list of clips but a JSON list"),
         ({"Closing something": "0"}, "is no list of clips but a JSON dict; give the file of a split"),
         ([{"id": 1}, {"template": "x"}], "row 1: .* has no 'id'; expected an object with id and template"),
     ],
@@ -80,6 +81,40 @@ def test_lists_are_read_too(tmp_path: Path) -> None:
 def test_malformed_files_are_refused(tmp_path: Path, content: Any, reason: str) -> None:
     with pytest.raises(AnnotationError, match=reason):
         read_something(write(tmp_path, content, "train.json"))
+
+
+NUMBERED = [
+    {"id": "74225", "template": "Spinning [something] that quickly stops spinning", "label_idx": 2},
+    {"id": "116154", "template": "Pushing [something] so that it slightly moves", "label_idx": 0},
+    {"id": "198186", "label_idx": 2},
+]
+
+
+def test_a_label_that_is_numbered_keeps_its_number(tmp_path: Path) -> None:
+    index = read_something(write(tmp_path, NUMBERED, "something-something-v2-validation-with-label.json"))
+    assert index.clip_ids.tolist() == ["74225", "116154", "198186"]
+    assert index.labels()["label"].tolist() == [2, 0, 2]
+    assert index.class_names["label"] == (
+        "Pushing something so that it slightly moves",
+        "1",
+        "Spinning something that quickly stops spinning",
+    )
+    assert index.column("split").tolist() == ["val"] * 3
+    again = write(tmp_path, [{"id": "1", "template": "Closing [something]", "label_idx": 1}], "train.json")
+    assert read_something(again, class_names=index.class_names).class_names == index.class_names
+
+
+def test_numbers_that_disagree_with_the_names_are_refused(tmp_path: Path) -> None:
+    names = {"label": ["Closing something", "Opening something"]}
+    path = write(tmp_path, [{"id": "1", "template": "Opening [something]", "label_idx": 0}], "train.json")
+    with pytest.raises(AnnotationError, match="row 0: label_idx 0 is 'Closing something', but the template is 'Opening some"):
+        read_something(path, class_names=names)
+    path = write(tmp_path, [{"id": "1", "label_idx": 2}], "train.json")
+    with pytest.raises(AnnotationError, match="row 0: label_idx 2 must be a number from 0 to 1"):
+        read_something(path, class_names=names)
+    path = write(tmp_path, [*NUMBERED, {"id": "1", "label_idx": None}], "train.json")
+    with pytest.raises(AnnotationError, match="row 3: label_idx None must be a number from 0"):
+        read_something(path)
 
 
 def test_a_labels_file_with_gaps_is_refused(tmp_path: Path) -> None:

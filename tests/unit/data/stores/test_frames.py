@@ -48,6 +48,46 @@ def test_frames_of_a_span(tmp_path: Path) -> None:
     assert levels(frames) == [95, 50, 50, 65]
 
 
+@pytest.mark.parametrize(
+    "naming", ["{:05d}.jpg", "img_{:05d}.jpg", "image_{:05d}.jpg", "frame_{:010d}.jpg", "{:06d}.JPG", "im-{:04d}.jpeg"]
+)
+def test_other_names_are_told_from_the_folder(naming: str, tmp_path: Path) -> None:
+    write_rgb(tmp_path / "epic", 12)
+    (tmp_path / "24413").mkdir()
+    for number in range(1, 13):
+        (tmp_path / "epic" / f"frame_{number:010d}.jpg").rename(tmp_path / "24413" / naming.format(number))
+    (tmp_path / "24413" / "notes.txt").write_text("not a frame")
+    store = FrameFolderStore(tmp_path)
+    whole, span = Clip("c1", "24413"), Clip("c2", "24413", start_frame=0, stop_frame=12)
+    assert (store.num_frames(whole), store.num_frames(span)) == (12, 12)
+    assert levels(store.read(span, np.array([0, 11, 4]))) == [0, 55, 20]
+    (tmp_path / "24413" / naming.format(3)).unlink()
+    with pytest.raises(DataError, match=rf"clip c1: .*{naming.format(3)} is missing, but later frames are there"):
+        FrameFolderStore(tmp_path).num_frames(whole)
+    with pytest.raises(DataError, match=rf"clip c3: .*{naming.format(13)} is missing; extract the frames again, or check"):
+        store.num_frames(Clip("c3", "24413", start_frame=0, stop_frame=13))
+
+
+def test_flow_beside_rgb_in_one_folder_is_passed_over(tmp_path: Path) -> None:
+    write_rgb(tmp_path / "dish", 3)
+    for number in range(1, 4):
+        data = (tmp_path / "dish" / f"frame_{number:010d}.jpg").read_bytes()
+        (tmp_path / "dish" / f"frame_{number:010d}.jpg").unlink()
+        (tmp_path / "dish" / f"img_{number:05d}.jpg").write_bytes(data)
+        (tmp_path / "dish" / f"flow_x_{number:05d}.jpg").write_bytes(data)
+    store = FrameFolderStore(tmp_path)
+    assert store.num_frames(Clip("c1", "dish")) == 3
+    assert store.frame_rate(Clip("c1", "dish")) is None
+
+
+def test_frames_that_count_from_0_are_refused(tmp_path: Path) -> None:
+    write_rgb(tmp_path / "dish", 3)
+    for number in range(1, 4):
+        (tmp_path / "dish" / f"frame_{number:010d}.jpg").rename(tmp_path / "dish" / f"img_{number - 1:05d}.jpg")
+    with pytest.raises(DataError, match=r"clip c1: .*img_00000.jpg is numbered from 0, but frames count from 1; rename them"):
+        FrameFolderStore(tmp_path).num_frames(Clip("c1", "dish"))
+
+
 def test_a_clip_without_span_is_the_whole_folder(tmp_path: Path) -> None:
     write_rgb(tmp_path / "dish", 7)
     store = FrameFolderStore(tmp_path)

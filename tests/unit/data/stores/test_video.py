@@ -44,6 +44,11 @@ def test_where_files_are_found(source: str, file: str, tmp_path: Path) -> None:
     assert store.num_frames(Clip("c1", source)) == 50
 
 
+def test_the_frame_rate_is_the_files(tmp_path: Path) -> None:
+    write_levels(tmp_path / "v.mp4")
+    assert VideoStore(tmp_path).frame_rate(Clip("c1", "v.mp4", start_frame=0, stop_frame=3)) == pytest.approx(25)
+
+
 def test_spans(tmp_path: Path) -> None:
     write_levels(tmp_path / "v.mp4")
     store = VideoStore(tmp_path)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoopraxis.data.sampling import clip_generator, sample_segments, sample_views
+from zoopraxis.data.sampling import (
+    Segments,
+    SegmentsMmaction2,
+    SegmentsSlowfast,
+    SegmentsTadaconv,
+    SegmentsTanet,
+    clip_generator,
+    sample_segments,
+    sample_views,
+)
 
 
 def test_test_rule_takes_the_center_of_each_span() -> None:
@@ -83,3 +92,47 @@ def test_a_count_below_one_is_refused_by_name(name: str) -> None:
 def test_a_count_below_one_is_refused_in_training() -> None:
     with pytest.raises(ValueError, match=r"num_frames \(0\) must be at least 1"):
         sample_segments(0, num_segments=8, generator=clip_generator(0, 0, "a"))
+
+
+def test_the_named_rule_is_the_functions() -> None:
+    sampler = Segments(8, 5)
+    drawn = sampler.train(100, clip_generator(0, 0, "a"))
+    np.testing.assert_array_equal(
+        drawn, sample_segments(100, num_segments=8, segment_length=5, generator=clip_generator(0, 0, "a"))
+    )
+    for num_frames in (1, 4, 100):
+        views = sample_views(num_frames, num_clips=3, num_segments=8, segment_length=5)
+        np.testing.assert_array_equal(sampler.test(num_frames, num_clips=3), views)
+
+
+def test_mmaction2_spreads_a_short_clip_and_looks_twice_at_centers_and_edges() -> None:
+    sampler = SegmentsMmaction2(8)
+    np.testing.assert_array_equal(sampler.train(5, clip_generator(0, 0, "a")), [0, 1, 1, 2, 2, 3, 4, 4])
+    np.testing.assert_array_equal(sampler.train(4, clip_generator(0, 0, "a")), [0, 0, 1, 2, 2, 2, 3, 0])
+    views = sampler.test(64, num_clips=2).reshape(2, 8)
+    np.testing.assert_array_equal(views, [np.arange(4, 64, 8), np.arange(0, 64, 8)])
+
+
+def test_tanet_views_go_from_the_left_edges_to_the_right_edges() -> None:
+    views = SegmentsTanet(8).test(64, num_clips=2).reshape(2, 8)
+    np.testing.assert_array_equal(views, [np.arange(0, 64, 8), np.arange(7, 64, 8)])
+
+
+def test_tanet_validation_sees_all_of_a_short_clip_unless_the_published_fault_is_wanted() -> None:
+    np.testing.assert_array_equal(SegmentsTanet(8).test(8), np.arange(8))
+    published = SegmentsTanet(8, has_published_validation=True)
+    np.testing.assert_array_equal(published.test(8), np.zeros(8))
+    np.testing.assert_array_equal(published.test(16), np.arange(1, 16, 2))
+
+
+def test_tadaconv_rounds_half_to_even_and_ends_views_at_the_right_edges() -> None:
+    np.testing.assert_array_equal(SegmentsTadaconv(4).test(12), [2, 4, 8, 10])
+    views = SegmentsTadaconv(4).test(16, num_clips=2).reshape(2, 4)
+    np.testing.assert_array_equal(views, [[2, 6, 10, 14], [4, 8, 12, 15]])
+
+
+def test_slowfast_parts_share_their_edges() -> None:
+    sampler = SegmentsSlowfast(4)
+    drawn = np.stack([sampler.train(9, clip_generator(0, epoch, "a")) for epoch in range(200)])
+    assert [sorted(set(column.tolist())) for column in drawn.T] == [[0, 1, 2], [2, 3, 4], [4, 5, 6], [6, 7, 8]]
+    np.testing.assert_array_equal(sampler.test(9), [1, 3, 5, 7])

@@ -1,0 +1,79 @@
+"""`zoopraxis convert`: any checkpoint that can be read, as safetensors with its record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zoopraxis.cli import console
+from zoopraxis.cli.config import Json
+from zoopraxis.cli.outputs import check_output
+from zoopraxis.errors import ConfigError
+
+__all__ = ["command"]
+
+
+def command(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, published or ours, or the name of published weights."),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .safetensors file to write.")],
+    architecture: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|KEY=VALUE",
+            help="What the file does not tell: a model, or one of its arguments, e.g. num_segments=16; may be repeated.",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    json: Json = False,
+) -> None:
+    """Write a checkpoint's weights under our keys, with the network, its preprocessing and its class names beside them.
+
+    OUT can stand wherever a checkpoint is asked for. Of a training checkpoint of ours the averaged weights are taken, if any.
+    """
+    check_output(out, what="converted weights", suffixes=(".safetensors",), force=force)
+
+    from zoopraxis.models import load_model, save_model
+
+    model = load_model(checkpoint, architecture=_parse_architecture(architecture or []))
+    save_model(model, out)
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    if json:
+        console.emit_json(
+            {
+                "weights": out,
+                "found": model.record["found"],
+                "model": model.architecture,
+                "parameters": num_parameters,
+                "preprocessing": model.preprocessing.to_dict(),
+            }
+        )
+        return
+    heads = ", ".join(f"{width} of {head}" for head, width in model.heads.items())
+    console.say(f"found {model.record['found']}; {num_parameters / 1e6:.2f}M parameters, classes: {heads}")
+    console.say(f"weights with their record: {out}")
+
+
+def _parse_architecture(texts: list[str]) -> str | dict[str, Any] | None:
+    """A name alone as it is (it may be one of published weights); else arguments of `create_model`."""
+    if not texts:
+        return None
+    if len(texts) == 1 and "=" not in texts[0]:
+        return texts[0]
+
+    import yaml
+
+    arguments: dict[str, Any] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        try:
+            arguments[key if sign else "name"] = yaml.safe_load(value) if sign else text
+        except yaml.YAMLError as error:
+            raise ConfigError(
+                f"--architecture {text}: the value is not readable; try --architecture num_segments=16"
+            ) from error
+    return arguments

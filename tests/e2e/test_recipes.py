@@ -1,0 +1,118 @@
+"""Every recipe trains: two steps of a small network on small clips, all else as the recipe has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from zoopraxis.cli import main
+from zoopraxis.config.load import load_config, recipe_names
+from zoopraxis.errors import ConfigError
+from zoopraxis.models import load_model
+from zoopraxis.training.inference import test as run_test
+from zoopraxis.training.run import TrainOutcome, train
+
+SMALL = (
+    "model.backbone=test_resnet",
+    "model.pretrained=false",
+    "data.store=gulp",
+    "data.batch_size=4",
+    "data.num_workers=0",
+    "data.transform.size=32",
+    "data.transform.resize=32",
+    "data.transform.test_size=null",
+    "data.transform.short_side=[32,40]",
+    "data.transform.flip_pairs=[[0,3],[1,2]]",
+    "trainer.accelerator=cpu",
+    "trainer.devices=1",
+    "run.loggers=[]",
+)
+NAMES = [name for name in recipe_names() if not name.endswith("_flow")]
+LR = 0.01
+
+
+def _train(name: str, root: Path, run_dir: Path, *more: str) -> TrainOutcome:
+    return train(load_config(name, [f"data.root={root}", f"run.dir={run_dir}", *SMALL, *more]))
+
+
+def _checkpoint(run_dir: Path) -> dict[str, Any]:
+    checkpoint: dict[str, Any] = torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)
+    return checkpoint
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_trains(name: str, tiny_gulp: Path, tmp_path: Path) -> None:
+    outcome = _train(name, tiny_gulp, tmp_path, "trainer.max_steps=2", "trainer.limit_val_batches=1")
+    assert outcome.notes == ()
+    assert "val/label_acc@1" in outcome.metrics
+    checkpoint = _checkpoint(tmp_path)
+    assert checkpoint["global_step"] == 2
+    assert all(torch.isfinite(tensor).all() for tensor in checkpoint["state_dict"].values() if tensor.is_floating_point())
+    config = load_config(name, ["data.root=/data"])
+    model = load_model(outcome.last_checkpoint)
+    assert model.architecture["name"] == config.model.name
+    assert model.preprocessing.num_segments == config.data.num_segments
+    assert model.preprocessing.sampling == config.data.sampling
+
+
+def test_views_have_a_size_of_their_own(tiny_gulp: Path, tmp_path: Path) -> None:
+    scores = {}
+    for size in ("null", "40"):
+        sizes = ("data.transform.resize=40", f"data.transform.test_size={size}", "trainer.max_steps=1")
+        checkpoint = _train("tsn_rgb", tiny_gulp, tmp_path / size, *sizes).last_checkpoint
+        outcome = run_test(checkpoint, tmp_path / f"{size}.npz", split="val", accelerator="cpu", devices=1)
+        assert outcome.results.meta["size"] == (32 if size == "null" else 40)
+        scores[size] = outcome.results.scores["label"]
+    assert not np.allclose(scores["null"], scores["40"])
+
+
+def test_a_rate_is_scaled_to_the_batches_of_the_run(tiny_gulp: Path, tmp_path: Path) -> None:
+    scaling = ("trainer.max_steps=1", "trainer.accumulate_grad_batches=2", f"optim.lr={LR}", "optim.base_batch_size=64")
+    outcome = _train("tsn_rgb", tiny_gulp, tmp_path, *scaling)
+    assert outcome.notes == (f"learning rate {LR} x 8/64 = 0.00125: batches of 8 clips, recipe made for 64",)
+    groups = _checkpoint(tmp_path)["optimizer_states"][0]["param_groups"]
+    assert [group["initial_lr"] for group in groups] == pytest.approx([LR * 8 / 64] * len(groups))
+
+
+def test_the_verb_says_what_it_scaled_and_which_milestones_are_missed(
+    tiny_gulp: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = [f"data.root={tiny_gulp}", f"run.dir={tmp_path / 'run'}", *SMALL, "trainer.limit_train_batches=1"]
+    settings += ["trainer.max_epochs=1", "optim.base_batch_size=8"]
+    assert main(["train", "--config-name", "tsn_rgb", *settings]) == 0
+    scaled, missed, *_ = capsys.readouterr().out.splitlines()
+    assert scaled == "learning rate 0.01 x 4/8 = 0.005: batches of 4 clips, recipe made for 8"
+    assert missed.startswith("schedule.milestones: the run of trainer.max_epochs=1 ends before epoch 20, 40, so that ")
+
+
+def test_a_run_does_not_go_on_with_a_rate_for_other_batches(tiny_gulp: Path, tmp_path: Path) -> None:
+    first = _train("tsn_rgb", tiny_gulp, tmp_path / "first", "trainer.max_epochs=1", "trainer.limit_train_batches=1")
+    resume = (f"run.resume={first.last_checkpoint}", "trainer.max_epochs=2", "optim.base_batch_size=64")
+    with pytest.raises(ConfigError, match=r"the checkpoint's run has a learning rate of 0\.01, and this one 0\.000625 \(optim"):
+        _train("tsn_rgb", tiny_gulp, tmp_path / "second", *resume)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["schedule.warmup_epochs=9", "trainer.max_epochs=3"], r"schedule\.warmup_epochs=9 is longer than the run"),
+        (
+            ["data.transform.test_size=64"],
+            r"data\.transform\.test_size=64 is larger than the frames .*resize=32; give 32 or less",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_before_anything_is_read(
+    settings: list[str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _train("tsn_rgb", tmp_path / "absent", tmp_path / "run", *settings)
+
+
+def test_norms_that_do_more_are_not_synchronized_in_silence(tiny_gulp: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"sync_batchnorm=true would turn this network's TemporalBatchNorm2d into plain"):
+        _train("tada2d_r50_ssv2_8f", tiny_gulp, tmp_path, "+trainer.sync_batchnorm=true", "trainer.max_steps=1")

@@ -1,0 +1,118 @@
+"""From a data section to loaders: settings that do not go together are refused, and those that do arrive."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zoopraxis.config.load import load_config, recipe_names
+from zoopraxis.config.schema import DataConfig, TransformConfig
+from zoopraxis.data.crops import MultiScaleCrop, RandomResizedCrop, RandomShortSideCrop
+from zoopraxis.data.encoding import write_video
+from zoopraxis.data.index import Clip, ClipIndex
+from zoopraxis.data.stores.frames import FrameFolderStore
+from zoopraxis.data.stores.video import VideoStore
+from zoopraxis.errors import ConfigError, DataError
+from zoopraxis.training.data import JoinedStore, RecognitionData, Split, open_split
+
+
+def make(tmp_path: Path, *, heads: dict[str, int] | None = None, **settings: Any) -> RecognitionData:
+    """Data of one video, of 40 frames at 20 a second."""
+    write_video(tmp_path / "a.mp4", [np.full((32, 40, 3), 5 * n, dtype=np.uint8) for n in range(40)], fps=20)
+    index = ClipIndex.from_columns(
+        clip_id=["a"], source=["a.mp4"], labels={"label": [1]}, class_names={"label": ["x", "y", "z"]}
+    )
+    config = DataConfig(root=str(tmp_path), store="video", num_workers=0, batch_size=1, pin_memory=False, **settings)
+    split = Split(index, VideoStore(tmp_path))
+    return RecognitionData(config, heads=heads or {"label": 3}, train=split, val=split, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"sampling": "densee"}, "unknown sampling 'densee'; did you mean 'dense'"),
+        ({"sampling": "dense", "num_segments": 65}, "num_segments is 65, but a window of dense sampling has 64 frames"),
+        ({"interval": 2}, "interval is 2, but Segments sampling has none"),
+    ],
+)
+def test_sampling_is_judged_before_anything_is_read(settings: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        open_split(DataConfig(root="nowhere", train="nothing.csv", **settings), "train")
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_the_recipes_settings_go_together(recipe: str, tmp_path: Path) -> None:
+    config = load_config(recipe, [f"data.root={tmp_path / 'nowhere'}"]).data
+    with pytest.raises(ConfigError, match="nowhere does not exist"):
+        open_split(config, "train")
+    RecognitionData(
+        dataclasses.replace(config, modality="rgb", segment_length=1),
+        heads={"label": 400},
+        train=make(tmp_path).train,
+        val=None,
+        seed=0,
+    ).check()
+
+
+@pytest.mark.parametrize(
+    ("transform", "crop"),
+    [
+        (TransformConfig(size=16), MultiScaleCrop(16)),
+        (TransformConfig(size=16, crop="random_resized", area=[0.2, 0.9]), RandomResizedCrop((0.2, 0.9))),
+        (TransformConfig(size=16, crop="random_short_side", short_side=[16, 24]), RandomShortSideCrop(16, (16, 24))),
+    ],
+)
+def test_the_crop_of_training_is_the_recipes(transform: TransformConfig, crop: object, tmp_path: Path) -> None:
+    data = make(tmp_path, num_segments=2, transform=transform)
+    data.check()
+    assert data.train_dataloader().dataset.transform.crop == crop
+    (batch,) = data.train_dataloader()
+    assert batch["clip"].shape == (1, 2, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("transform", "reason"),
+    [
+        (TransformConfig(crop="random_short_side", short_side=[200, 340]), r"short_side is \[200, 340\].*try \[224, 340\]"),
+        (TransformConfig(crop="random_short_side", short_side=[340]), r"short_side is \[340\], but it must be two numbers"),
+        (TransformConfig(crop="random_resized", area=[0.9, 0.1]), r"area is \[0.9, 0.1\], but .* the lower one first"),
+        (TransformConfig(crop="random_resized", area=[0.1, 1.5]), r"area is \[0.1, 1.5\], but a crop has at most all"),
+        (TransformConfig(flip_pairs=[[1, 3]]), r"flip_pairs has class 3, but the head has classes 0 to 2"),
+    ],
+)
+def test_transforms_that_cannot_be_are_refused_before_training(transform: TransformConfig, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        make(tmp_path, transform=transform).check()
+
+
+def test_flip_pairs_need_the_head_label(tmp_path: Path) -> None:
+    data = make(tmp_path, heads={"verb": 3}, transform=TransformConfig(flip_pairs=[[0, 1]]))
+    with pytest.raises(ConfigError, match=r"flip_pairs is for the head 'label', but there are verb; set data\.transform"):
+        data.train_dataloader()
+
+
+def test_labels_are_swapped_in_training_only(tmp_path: Path) -> None:
+    data = make(tmp_path, num_segments=2, transform=TransformConfig(size=16, resize=16, flip=1.0, flip_pairs=[[1, 2]]))
+    (trained,), (validated,) = data.train_dataloader(), data.val_dataloader()
+    assert trained["labels"]["label"].tolist() == [2]
+    assert validated["labels"]["label"].tolist() == [1]
+
+
+def test_the_rate_of_a_video_goes_before_the_recipes(tmp_path: Path) -> None:
+    settings = {"sampling": "interval", "interval": 3, "target_fps": 30.0, "fps": 60.0, "num_segments": 4}
+    dataset = make(tmp_path, transform=TransformConfig(size=16, resize=16), **settings).val_dataloader().dataset  # type: ignore[union-attr]
+    levels = dataset[(0, 0)]["clip"].float().mean((1, 2, 3)) / 5
+    assert levels.round().tolist() == [16, 18, 20, 23]
+
+
+def test_a_joined_store_asks_the_store_that_has_the_clip(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", [np.zeros((32, 32, 3), dtype=np.uint8)] * 5, fps=20)
+    joined = JoinedStore([FrameFolderStore(tmp_path), VideoStore(tmp_path)])
+    assert joined.frame_rate(Clip("a", "a.mp4")) == pytest.approx(20)
+    assert joined.num_frames(Clip("a", "a.mp4")) == 5
+    with pytest.raises(DataError, match="no rgb frames in"):
+        joined.frame_rate(Clip("b", "b.mp4"))
