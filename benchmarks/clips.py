@@ -39,12 +39,13 @@ from PIL import Image
 from torchvision.transforms import functional as pillow_transforms
 
 from zoopraxis.data.clips import ClipDataset
+from zoopraxis.data.crops import RandomResizedCrop
 from zoopraxis.data.index import ClipIndex
 from zoopraxis.data.loaders import ClipLoader, EpochSampler
 from zoopraxis.data.sampling import clip_generator, sample_segments
 from zoopraxis.data.stores.gulp import GulpStore, read_gulp_metadata
 from zoopraxis.data.stores.gulp_writer import GulpWriter
-from zoopraxis.data.transforms import RandomResizedCrop, TrainTransform
+from zoopraxis.data.transforms import TrainTransform
 
 HEIGHT, WIDTH, SIZE, NUM_SEGMENTS, SEED = 256, 340, 224, 8, 0
 CLIPS_PER_TURN = 8
