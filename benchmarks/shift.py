@@ -11,11 +11,12 @@ ResNet-50 (2 clips of 8 frames at 224, channels-last, float32; a block's input o
     ratio shift_published_train     the same, forward and backward
     ratio shift_network_forward     time of TSM-ResNet-50 / time of TSN-ResNet-50, without gradients
 
-Only the last is near 1.1, and the others cannot be. The shortcut needs the block's input again, so the shift is not done in
-place: it reads and writes each of C channels, 8 C bytes a position, beside the convolution's C * C / 2 operations. With F
-operations and W bytes a second the two take 1 + 16 F / (C W) times as long as the convolution. On a server's core F is 90e9
-and W is 8e9 from a cache (2.5e9 for the first stage's 51 MB, mapped anew at each call): about 3 in the first stage (C = 256),
-1.4 in the second, below 1.2 in the others. In training the convolution does three times the work and the shift twice.
+Measured: 1.54, 1.37, bounds 1.37 and 1.24, published 1.57 and 3.00, network 1.10. The geometric mean is not at 1.1, because the
+first two stages cannot be. The shortcut needs the block's input again, so the shift is not done in place: it reads and writes
+each of C channels, 8 C bytes a position, beside the convolution's C * C / 2 operations. With F operations and W bytes a second
+the two take 1 + 16 F / (C W) times as long as the convolution. With 90e9 and 8e9 from a cache (2.5e9 for the first stage's
+51 MB, mapped anew at each call), which roughly fit what was measured: about 3 in the first stage (C = 256), 1.4 in the second,
+1.2 in the third and 1.1 in the last. In training the convolution does three times the work and the shift twice.
 
 Past that bound leads only a convolution without a shifted tensor: three matrix products over three groups of channels, the
 frames of two moved by slicing. The numbers are the same. With torch's BLAS they take 1.5, 1.5, 1.1 and 1.0 times as long as the

@@ -42,6 +42,7 @@ def command(
     quarantine: Annotated[Path | None, typer.Option(help="Clips to leave out, as prepare check lists them.")] = None,
     average: Annotated[_Average | None, typer.Option(help="Average views as logits (score) or probabilities (prob).")] = None,
     num_segments: Annotated[int | None, typer.Option(min=1, help="Frames of a view.")] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="Height and width of a view, px.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frame rate of stored frames, for sampling by time.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Clips scored at once.")] = None,
     num_workers: Annotated[int | None, typer.Option(min=0, help="Processes that read clips.")] = None,
@@ -52,7 +53,8 @@ def command(
 ) -> None:
     """Score every clip of a split with a checkpoint and write a results file.
 
-    What is not given is as the checkpoint's own settings have it.
+    What is not given is as the checkpoint's own settings have it; published weights that are named are tested as their
+    published result was (zoopraxis models NAME).
     """
     from zoopraxis.evaluation.results import RESULTS_SUFFIXES
 
@@ -67,6 +69,7 @@ def command(
         annotations=_text(annotations),
         store=store.value if store else None,
         fps=_check_rate(fps),
+        size=size,
         num_segments=num_segments,
         num_clips=num_clips,
         num_crops=num_crops,

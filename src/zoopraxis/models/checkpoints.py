@@ -64,8 +64,8 @@ def load_model(
 
     Returns:
         The network in evaluation mode, with `preprocessing`, `class_names`, `heads`, `architecture` and `record`: what
-        `model_record` gave when the file was written, or gives now for a published file, which has no `config`; and `found`,
-        the network and its layout in words.
+        `model_record` gave when the file was written, or gives now for a published file, which has no `config`; `found`, the
+        network and its layout in words; and of published weights that are named `evaluation`, how they were tested.
 
     Raises:
         CheckpointError: If the source is missing, broken or unsafe, or is of another architecture; the message names what the
@@ -88,6 +88,8 @@ def load_model(
     averaged = "; its averaged weights (model_ema_state) are left" if "model_ema_state" in archive else ""
     found = f"{describe(model.architecture)} in the layout of {mapped.layout.publisher}{averaged}"
     model.record = {**record, "found": found}
+    if published is not None:
+        model.record["evaluation"] = dataclasses.asdict(published.evaluations[0])
     return model.to(map_location).eval()
 
 
@@ -176,6 +178,8 @@ def save_model(model: VideoModel, path: str | Path) -> Path:
     from safetensors.torch import save
 
     record = model_record(model, config=model.record.get("config"))
+    if "evaluation" in model.record:
+        record["evaluation"] = model.record["evaluation"]
     tensors = {
         key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for key, tensor in model.state_dict().items()
     }

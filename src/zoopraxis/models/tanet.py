@@ -73,7 +73,7 @@ _URL = "https://download.openmmlab.com/mmaction/recognition/tanet/"
 _AUTHORS = "https://drive.google.com/drive/folders/1sFfmP3yrfc7IzRshEELOby7-aEoymIFL?usp=sharing"
 _SOURCE = "mmaction2 model zoo, TANet"
 _AUTHORS_SOURCE = "TANet authors' repository (liu-zhy/temporal-adaptive-module), README"
-_MMACTION = dataclasses.replace(preprocessing_tanet("rgb"), mean=(123.675 / 255, 116.28 / 255, 103.5 / 255))
+_MMACTION = dataclasses.replace(preprocessing_tanet("rgb"), size=256, mean=(123.675 / 255, 116.28 / 255, 103.5 / 255))
 """mmaction2 trained TANet with a mean of 103.5 in blue, where it has 103.53 elsewhere."""
 
 

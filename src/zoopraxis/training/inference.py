@@ -38,11 +38,14 @@ __all__ = ["TestOptions", "TestOutcome", "predict", "test"]
 class TestOptions:
     """What a test may set otherwise than the checkpoint's own configuration; none: as it stands there.
 
+    Published weights that are named have the views, size and frames of their published evaluation.
+
     Attributes:
         root: The store's root folder.
         annotations: Annotations of the split.
         store: `gulp`, `frames` or `video`.
         fps: Frame rate of stored frames, where the store cannot tell it.
+        size: Height and width of a view, px.
         num_segments: Frames a view, T.
         num_clips: Views along time.
         num_crops: Views in space: 1, 3, 5 or 10.
@@ -58,6 +61,7 @@ class TestOptions:
     annotations: str | None = None
     store: str | None = None
     fps: float | None = None
+    size: int | None = None
     num_segments: int | None = None
     num_clips: int | None = None
     num_crops: int | None = None
@@ -244,12 +248,10 @@ def _run_config(model: VideoModel) -> TrainConfig | None:
 
 
 def _views(config: TrainConfig | None, options: TestOptions, model: VideoModel, split: str) -> _Views:
+    defaults, test_size, test_num_segments = _own_views(config, model, split)
     preprocessing = model.preprocessing
-    defaults = config.views if config is not None else ViewsConfig()
-    test_num_segments = config.data.test_num_segments if config is not None and split == "test" else None
-    test_size = config.data.transform.test_size if config is not None else None
     views = _Views(
-        size=test_size or preprocessing.size,
+        size=options.size or test_size or preprocessing.size,
         num_segments=options.num_segments or test_num_segments or preprocessing.num_segments,
         num_clips=options.num_clips or defaults.num_clips,
         num_crops=options.num_crops or defaults.num_crops,
@@ -260,6 +262,11 @@ def _views(config: TrainConfig | None, options: TestOptions, model: VideoModel, 
         raise ConfigError(f"num_crops is {views.num_crops}, but it must be 1, 3, 5 or 10")
     if views.average not in ("score", "prob"):
         raise ConfigError(f"average is {views.average!r}, but it must be score or prob")
+    if views.size > preprocessing.resize:
+        raise ConfigError(
+            f"size is {views.size}, but crops are cut from frames of {preprocessing.resize} px; "
+            f"give {preprocessing.resize} or less"
+        )
     tied = tied_frames(model.state_dict())
     if tied is not None and views.num_segments != tied[1]:
         title, num_frames = tied
@@ -268,6 +275,18 @@ def _views(config: TrainConfig | None, options: TestOptions, model: VideoModel, 
             f"use {num_frames} (--num-segments {num_frames})"
         )
     return views
+
+
+def _own_views(config: TrainConfig | None, model: VideoModel, split: str) -> tuple[ViewsConfig, int | None, int | None]:
+    """Views, size and frames as the run's settings have them, or the published evaluation of published weights."""
+    if config is not None:
+        num_segments = config.data.test_num_segments if split == "test" else None
+        return config.views, config.data.transform.test_size, num_segments
+    published = model.record.get("evaluation")
+    if published is None:
+        return ViewsConfig(), None, None
+    views = ViewsConfig(num_clips=published["num_clips"], num_crops=published["num_crops"], average=published["average"])
+    return views, published["size"], published["num_frames"]
 
 
 def _data_config(config: TrainConfig | None, options: TestOptions, preprocessing: Preprocessing, split: str) -> DataConfig:

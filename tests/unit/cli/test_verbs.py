@@ -34,6 +34,7 @@ class _Options:
     annotations: str | None
     store: str | None
     fps: float | None
+    size: int | None
     num_segments: int | None
     num_clips: int | None
     num_crops: int | None

@@ -255,6 +255,9 @@ def test_the_name_of_published_weights_says_what_no_key_tells(tmp_path: Path) ->
     assert all(torch.equal(tensor, model.state_dict()[key]) for key, tensor in loaded.state_dict().items())
     assert loaded.preprocessing == WEIGHTS.get("tada2d_resnet50.kinetics_16x5").preprocessing
     assert (loaded.preprocessing.interval, loaded.preprocessing.num_segments) == (5, 16)
+    again = load_model(save_model(loaded, tmp_path / "own.safetensors"))
+    tested = again.record["evaluation"]
+    assert (tested["num_clips"], tested["num_crops"], tested["average"], tested["size"]) == (10, 3, "prob", 256)
 
 
 @pytest.mark.parametrize(
