@@ -63,7 +63,7 @@ _TOY_SETTINGS = (
 
 _RUN_SETTINGS = {
     "tsm_flow": ("trainer.max_epochs=8",),
-    "trn_rgb": ("optim.name=adamw", "optim.lr=4e-3", "trainer.max_epochs=28"),
+    "trn_rgb": ("optim.name=adamw", "optim.lr=4e-3", "trainer.max_epochs=40"),
     "tanet_r50_sthv2_8f": ("trainer.max_epochs=20",),
     "tada2d_r50_ssv2_8f": ("trainer.max_epochs=28",),
 }
