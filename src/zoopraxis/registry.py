@@ -44,7 +44,8 @@ class Registry(Generic[T]):
         """The builder called `name`.
 
         Raises:
-            ConfigError: If there is none; the message names the nearest.
+            ConfigError: If there is none; the message names the nearest. Or if an installed package offers an entry that cannot
+                be imported.
         """
         if name not in self._entries:
             self._load_entry_points()
@@ -62,4 +63,11 @@ class Registry(Generic[T]):
             return
         self._has_loaded_entry_points = True
         for entry in entry_points(group=f"zoopraxis.{self.kind}"):
-            entry.load()
+            try:
+                entry.load()
+            except (ImportError, AttributeError) as error:
+                package = entry.dist.name if entry.dist else entry.value
+                raise ConfigError(
+                    f"the installed package {package!r} offers {self.kind} {entry.name!r}, but {entry.value} cannot be "
+                    f"imported ({error}); mend or uninstall it"
+                ) from error

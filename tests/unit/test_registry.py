@@ -45,6 +45,14 @@ def test_a_package_of_ones_own_registers_by_an_entry_point(monkeypatch: pytest.M
     assert registry.get("own") is own
 
 
+def test_a_package_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint(name="own", value="absent_package.own", group="zoopraxis.thing")
+    monkeypatch.setattr(zoopraxis.registry, "entry_points", lambda group: [point])
+    registry: Registry[object] = Registry("thing")
+    with pytest.raises(ConfigError, match=r"'absent_package\.own' offers thing 'own', but .* cannot be imported .*; mend"):
+        registry.get("other")
+
+
 def test_without_a_near_name_all_are_listed() -> None:
     assert did_you_mean("xyz", ["tsm", "tsn"]) == "known: tsm, tsn"
     assert did_you_mean("xyz", []) == "none is known"
