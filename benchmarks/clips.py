@@ -42,7 +42,7 @@ from zoopraxis.data.clips import ClipDataset
 from zoopraxis.data.crops import RandomResizedCrop
 from zoopraxis.data.index import ClipIndex
 from zoopraxis.data.loaders import ClipLoader, EpochSampler
-from zoopraxis.data.sampling import clip_generator, sample_segments
+from zoopraxis.data.sampling import Segments, clip_generator
 from zoopraxis.data.stores.gulp import GulpStore, read_gulp_metadata
 from zoopraxis.data.stores.gulp_writer import GulpWriter
 from zoopraxis.data.transforms import TrainTransform
@@ -168,7 +168,7 @@ def frame_places(root: Path) -> list[list[list[int]]]:
 def choose_frames(places: list[list[int]], epoch: int, row: int) -> tuple[list[list[int]], np.random.Generator]:
     """The frames that ours takes too, and the generator as it stands after that."""
     generator = clip_generator(SEED, epoch, clip_name(row))
-    return [places[i] for i in sample_segments(len(places), num_segments=NUM_SEGMENTS, generator=generator)], generator
+    return [places[i] for i in Segments(NUM_SEGMENTS).train(len(places), generator)], generator
 
 
 def read_jpeg(file: BinaryIO, place: list[int]) -> bytes:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 HERE = Path(__file__).parent
 NO_ADAPTER = "no adapter for "
@@ -90,6 +91,25 @@ class ParityContext:
         for suffix, factor in case.get("post_fill", []):
             tensors |= {key: value * factor for key, value in tensors.items() if key.endswith(suffix)}
         return tensors
+
+    def legacy_generator(self, seed: int) -> Any:
+        """NumPy's old generator as samplers draw from it."""
+        return _load(HERE / "filling.py").LegacyGenerator(seed)
+
+    def write_checkpoint(self, case: Mapping[str, Any], path: Path) -> Path:
+        """The case's fake checkpoint as its publisher would have written it: Lightning's layout (EPIC), or mmengine's."""
+        config, tensors = case["config"], self.state_dict(case)
+        if config.get("type") == "Recognizer2D":
+            torch.save({"meta": {"epoch": 1}, "state_dict": tensors}, path)
+            return path
+        settings = {
+            "modality": config["modality"],
+            "data": {"frame_count": config["num_segments"], "segment_length": config["segment_length"]},
+            "model": {"type": config["model"], "backbone": config["base_model"], "dropout": config["dropout"]},
+        }
+        settings["model"] |= {name: config[name] for name in ("shift_div", "partial_bn") if name in config}
+        torch.save({"state_dict": {f"model.{k}": v for k, v in tensors.items()}, "hyper_parameters": settings}, path)
+        return path
 
     def is_close(self, actual: Any, expected: np.ndarray) -> bool:
         """Whether numbers agree within rtol 1e-4 and atol 1e-4 of the expected numbers' standard deviation."""

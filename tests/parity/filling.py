@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,19 @@ def fill(key: str, shape: Sequence[int], dtype: str = "float32") -> Tensor:
 def tensor(name: str, shape: Sequence[int], scale: float = 1.0) -> Tensor:
     """The golden input called `name`: normal numbers times `scale`."""
     return torch.from_numpy(np.asarray(_normal(f"input:{name}", shape) * scale, dtype=np.float32))
+
+
+class LegacyGenerator:
+    """NumPy's old generator behind the interface that samplers draw from: one `randint` a call."""
+
+    def __init__(self, seed: int) -> None:
+        self._state = np.random.RandomState(seed)
+
+    def integers(self, low: int, high: int, size: int | None = None) -> Any:
+        return self._state.randint(low, high, size=size)
+
+    def random(self) -> float:
+        return self._state.random_sample()
 
 
 def _normal(name: str, shape: Sequence[int]) -> np.ndarray:

@@ -277,14 +277,14 @@ def _report(paths: _Paths, kitchen: ToyKitchen, results: Results) -> None:
 def _strip_reader(paths: _Paths) -> Callable[[str], npt.NDArray[np.uint8] | None]:
     """From a clip's id to eight of its frames."""
     from zoopraxis.data.index import Clip
-    from zoopraxis.data.sampling import sample_segments
+    from zoopraxis.data.sampling import Segments
     from zoopraxis.data.stores import open_store
 
     store = open_store("gulp", paths.gulp / "rgb_validation", modality="rgb")
 
     def read_strip(clip_id: str) -> npt.NDArray[np.uint8] | None:
         clip = Clip(clip_id, clip_id)
-        return store.read(clip, sample_segments(store.num_frames(clip), num_segments=8))
+        return store.read(clip, Segments(8).test(store.num_frames(clip)))
 
     return read_strip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ def check(case: Mapping[str, Any], arrays: Mapping[str, np.ndarray], context: An
     (spec,) = case["inputs"].values()
     clip = context.input(spec)
     path = context.tmp_path / "published.ckpt"
-    model = load_model(_write(case, path, context), architecture=_known(case["config"], clip))
+    model = load_model(context.write_checkpoint(case, path), architecture=_known(case["config"], clip))
     path.unlink()
     with torch.inference_mode():
         features: list[torch.Tensor] = []
@@ -53,22 +52,6 @@ def _is_mmaction(config: Mapping[str, Any]) -> bool:
         return False
     is_known = backbone.get("type") in ("ResNet", "ResNetTSM") and head.get("type") in ("TSNHead", "TSMHead")
     return is_known and not backbone.get("non_local_cfg")
-
-
-def _write(case: Mapping[str, Any], path: Path, context: Any) -> Path:
-    """The fake checkpoint as its publisher would have written it: Lightning's layout, or mmengine's."""
-    config, tensors = case["config"], context.state_dict(case)
-    if _is_mmaction(config):
-        torch.save({"meta": {"epoch": 1}, "state_dict": tensors}, path)
-        return path
-    settings = {
-        "modality": config["modality"],
-        "data": {"frame_count": config["num_segments"], "segment_length": config["segment_length"]},
-        "model": {"type": config["model"], "backbone": config["base_model"], "dropout": config["dropout"]},
-    }
-    settings["model"] |= {name: config[name] for name in ("shift_div", "partial_bn") if name in config}
-    torch.save({"state_dict": {f"model.{k}": v for k, v in tensors.items()}, "hyper_parameters": settings}, path)
-    return path
 
 
 def _known(config: Mapping[str, Any], clip: torch.Tensor) -> dict[str, Any]:

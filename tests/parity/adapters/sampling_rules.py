@@ -46,7 +46,7 @@ def check(case: Mapping[str, Any], arrays: Mapping[str, Any], context: Any) -> N
     for name, options in case["cases"].items():
         sampler, num_clips, seed = _of_mmaction2(name, options) if "kw" in options else _of_tanet(options)
         assert options["by_length"].keys() == {str(length) for length in case["lengths"]}
-        is_plain, generator = True, None if seed is None else LegacyGenerator(seed)
+        is_plain, generator = True, None if seed is None else context.legacy_generator(seed)
         for length, stored in options["by_length"].items():
             indices = np.array(stored["frame_inds"] if "kw" in options else stored) - base
             got = _sample(sampler, int(length), num_clips, generator)
@@ -55,21 +55,8 @@ def check(case: Mapping[str, Any], arrays: Mapping[str, Any], context: Any) -> N
         assert not is_plain or num_clips == 1, f"{name}: the rule `segments` gives the same views"
 
 
-class LegacyGenerator:
-    """NumPy's old generator behind the interface that samplers draw from."""
-
-    def __init__(self, seed: int) -> None:
-        self._state = np.random.RandomState(seed)
-
-    def integers(self, low: int, high: int, size: int | None = None) -> Any:
-        return self._state.randint(low, high, size=size)
-
-    def random(self) -> float:
-        return self._state.random_sample()
-
-
 class PythonGenerator:
-    """Python's `random` behind the same interface."""
+    """Python's `random` behind the interface that samplers draw from."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ def check(case: Mapping[str, Any], arrays: Mapping[str, np.ndarray], context: An
     (spec,) = case["inputs"].values()
     clip = context.input(spec)
     path = context.tmp_path / "published.ckpt"
-    model = load_model(_write(case, path, context))
+    model = load_model(context.write_checkpoint(case, path))
     path.unlink()
     with torch.inference_mode():
         features: list[torch.Tensor] = []
@@ -65,19 +64,3 @@ def _draw(case: Mapping[str, Any], num_frames: int) -> dict[int, torch.Tensor]:
     for scale, listed in case.get("extra", {}).get("relations_drawn", {}).items():
         assert relations[int(scale)].tolist() == listed["frames"]
     return relations
-
-
-def _write(case: Mapping[str, Any], path: Path, context: Any) -> Path:
-    """The fake checkpoint as its publisher would have written it: Lightning's layout, or mmengine's."""
-    config, tensors = case["config"], context.state_dict(case)
-    if _is_mmaction(config):
-        torch.save({"meta": {"epoch": 1}, "state_dict": tensors}, path)
-        return path
-    settings = {
-        "modality": config["modality"],
-        "data": {"frame_count": config["num_segments"], "segment_length": config["segment_length"]},
-        "model": {"type": config["model"], "backbone": config["base_model"], "dropout": config["dropout"]},
-    }
-    settings["model"] |= {name: config[name] for name in ("partial_bn",) if name in config}
-    torch.save({"state_dict": {f"model.{k}": v for k, v in tensors.items()}, "hyper_parameters": settings}, path)
-    return path

@@ -10,8 +10,6 @@ from zoopraxis.data.sampling.segments import (
     SegmentsSlowfast,
     SegmentsTadaconv,
     SegmentsTanet,
-    sample_segments,
-    sample_views,
 )
 from zoopraxis.data.sampling.windows import Dense, Interval, Strided
 
@@ -29,6 +27,4 @@ __all__ = [
     "SegmentsTanet",
     "Strided",
     "clip_generator",
-    "sample_segments",
-    "sample_views",
 ]

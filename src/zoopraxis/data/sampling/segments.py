@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zoopraxis.data.sampling.base import SAMPLERS, Generator, IntArray, Sampler, check_counts, stack_frames
+from zoopraxis.data.sampling.base import SAMPLERS, Generator, IntArray, Sampler, stack_frames
 from zoopraxis.data.sampling.spacing import even_float32
 
 __all__ = [
@@ -21,75 +21,39 @@ __all__ = [
     "SegmentsSlowfast",
     "SegmentsTadaconv",
     "SegmentsTanet",
-    "sample_segments",
-    "sample_views",
 ]
-
-
-def sample_segments(
-    num_frames: int,
-    *,
-    num_segments: int,
-    segment_length: int = 1,
-    generator: Generator | None = None,
-    clamp: bool = True,
-) -> IntArray:
-    """Pick `segment_length` consecutive frames from each of `num_segments` equal spans of a clip.
-
-    With `generator` (training) the start is uniform inside its span; a clip with fewer places than spans, but more frames than
-    spans, gives sorted uniform starts, and a shorter one starts at its first frame throughout. Without `generator` (validation
-    and test) the start is the span's center.
-
-    Differs: in a clip shorter than a segment the published indices run from below 0 to `num_frames`, which no store can read.
-    Here they stay in range: the first or last frame is repeated. `clamp=False` gives the published indices.
-
-    Returns:
-        Frame indices, shape (num_segments * segment_length,), int64, segment after segment, each in [0, num_frames).
-
-    Raises:
-        ValueError: If a count is not positive.
-
-    Source: EPIC-KITCHENS-100 action recognition baselines, `TsnDataset`: the random rule, and its rule for tests, which the
-    baselines use for validation too.
-    """
-    if generator is None:
-        return sample_views(num_frames, num_clips=1, num_segments=num_segments, segment_length=segment_length, clamp=clamp)
-    check_counts(num_frames=num_frames, num_segments=num_segments, segment_length=segment_length)
-    starts = _random_starts(num_frames, num_segments, segment_length, generator)
-    return _in_range(stack_frames(starts, segment_length), num_frames, clamp=clamp)
-
-
-def sample_views(
-    num_frames: int, *, num_clips: int, num_segments: int, segment_length: int = 1, clamp: bool = True
-) -> IntArray:
-    """Pick the frames of `num_clips` test views that lie evenly between each other.
-
-    View v takes each span at the fraction (v + 1/2) / num_clips; one view alone is the test rule of `sample_segments`.
-
-    Returns:
-        Frame indices, shape (num_clips * num_segments * segment_length,), int64, view after view.
-
-    Raises:
-        ValueError: If a count is not positive.
-    """
-    check_counts(num_frames=num_frames, num_clips=num_clips, num_segments=num_segments, segment_length=segment_length)
-    starts_VT = _spread_starts(num_frames - segment_length + 1, num_clips, num_segments)
-    return _in_range(stack_frames(starts_VT.reshape(-1), segment_length), num_frames, clamp=clamp)
 
 
 @SAMPLERS.register("segments")
 @dataclass(frozen=True)
 class Segments(Sampler):
-    """A random frame of each part in training; in tests its center, or V evenly spaced ones. See `sample_segments`.
+    """A random place in each of T equal spans in training; in tests each span's center, or V places evenly between each other.
 
-    Source: Wang et al., Temporal Segment Networks, ECCV 2016, section 3.1, as the EPIC-KITCHENS-100 baselines run it.
+    In training a clip with fewer places than spans, but more frames than spans, gives sorted random places, and a shorter one
+    its first frame throughout. In tests view v of V takes each span at the fraction (v + 1/2) / V.
+
+    Differs: in a clip shorter than L the published indices run from below 0 to n, which no store can read. Here they stay in
+    range: the first or last frame is repeated.
+
+    Attributes:
+        is_clamped: False gives the published indices.
+
+    Source: Wang et al., Temporal Segment Networks, ECCV 2016, section 3.1, as the EPIC-KITCHENS-100 action recognition
+    baselines run it (`TsnDataset`): their random rule, and their rule for tests, which they use for validation too.
     """
+
+    is_clamped: bool = True
 
     def _train_places(self, num_frames: int, generator: Generator, frame_rate: float) -> npt.NDArray[Any]:
         return _random_starts(num_frames, self.num_segments, self.segment_length, generator)
 
     def _test_places(self, num_frames: int, num_clips: int, frame_rate: float) -> npt.NDArray[Any]:
         return _spread_starts(num_frames - self.segment_length + 1, num_clips, self.num_segments)
+
+    def _stack(self, places: npt.NDArray[Any], num_frames: int) -> IntArray:
+        if self.is_clamped:
+            return super()._stack(places, num_frames)
+        return stack_frames(places, self.segment_length).clip(None, num_frames)
 
 
 @SAMPLERS.register("segments_mmaction2")
@@ -218,7 +182,7 @@ def even_starts(last: int, num: int) -> npt.NDArray[Any]:
 
 
 def _random_starts(num_frames: int, num_segments: int, segment_length: int, generator: Generator) -> npt.NDArray[Any]:
-    """First frame of each segment, shape (T,), as `sample_segments` tells."""
+    """First frame of each segment, shape (T,), as `Segments` tells."""
     num_places = num_frames - segment_length + 1
     span = num_places // num_segments
     starts: npt.NDArray[Any] = np.zeros(num_segments, dtype=np.int64)
@@ -230,11 +194,7 @@ def _random_starts(num_frames: int, num_segments: int, segment_length: int, gene
 
 
 def _spread_starts(num_places: int, num_clips: int, num_segments: int) -> npt.NDArray[Any]:
-    """First frame of each segment of each view, shape (V, T), as `sample_views` tells."""
+    """First frame of each segment of each view, shape (V, T), as `Segments` tells."""
     span = num_places / num_segments
     fractions_V1 = (np.arange(num_clips)[:, None] + 0.5) / num_clips
     return np.trunc(span * fractions_V1 + span * np.arange(num_segments))
-
-
-def _in_range(frames: IntArray, num_frames: int, *, clamp: bool) -> IntArray:
-    return frames.clip(0, num_frames - 1) if clamp else frames.clip(None, num_frames)

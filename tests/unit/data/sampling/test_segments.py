@@ -12,45 +12,43 @@ from zoopraxis.data.sampling import (
     SegmentsTadaconv,
     SegmentsTanet,
     clip_generator,
-    sample_segments,
-    sample_views,
 )
 
 
 def test_test_rule_takes_the_center_of_each_span() -> None:
-    np.testing.assert_array_equal(sample_segments(80, num_segments=8), np.arange(5, 80, 10))
-    np.testing.assert_array_equal(sample_segments(8, num_segments=8), np.arange(8))
+    np.testing.assert_array_equal(Segments(8).test(80), np.arange(5, 80, 10))
+    np.testing.assert_array_equal(Segments(8).test(8), np.arange(8))
 
 
 @pytest.mark.parametrize("num_frames", [40, 41, 47, 200])
 def test_training_draws_one_start_from_each_span(num_frames: int) -> None:
     span = (num_frames - 4) // 8
     for epoch in range(20):
-        frames = sample_segments(num_frames, num_segments=8, segment_length=5, generator=clip_generator(0, epoch, "a"))
+        frames = Segments(8, 5).train(num_frames, clip_generator(0, epoch, "a"))
         starts = frames.reshape(8, 5)[:, 0]
         assert ((starts // span) == np.arange(8)).all()
         assert (np.diff(frames.reshape(8, 5)) == 1).all()
 
 
 def test_training_reaches_every_frame_of_a_span() -> None:
-    drawn = [sample_segments(32, num_segments=8, generator=clip_generator(0, epoch, "a"))[0] for epoch in range(100)]
+    drawn = [Segments(8).train(32, clip_generator(0, epoch, "a"))[0] for epoch in range(100)]
     assert set(drawn) == {0, 1, 2, 3}
 
 
 def test_training_on_a_clip_with_fewer_places_than_segments() -> None:
-    frames = sample_segments(10, num_segments=8, segment_length=5, generator=clip_generator(0, 0, "a"))
+    frames = Segments(8, 5).train(10, clip_generator(0, 0, "a"))
     starts = frames.reshape(8, 5)[:, 0]
     assert (np.diff(starts) >= 0).all()
     assert starts.max() <= 5
-    np.testing.assert_array_equal(sample_segments(3, num_segments=8, generator=clip_generator(0, 0, "a")), np.zeros(8))
+    np.testing.assert_array_equal(Segments(8).train(3, clip_generator(0, 0, "a")), np.zeros(8))
 
 
 @pytest.mark.parametrize("segment_length", [1, 5])
 @pytest.mark.parametrize("num_frames", [1, 2, 3, 4, 5, 6, 17])
 @pytest.mark.parametrize("training", [False, True])
 def test_frames_stay_in_range_where_the_published_ones_do_not(num_frames: int, segment_length: int, training: bool) -> None:
-    generator = clip_generator(0, 0, "a") if training else None
-    frames = sample_segments(num_frames, num_segments=3, segment_length=segment_length, generator=generator)
+    sampler = Segments(3, segment_length)
+    frames = sampler.train(num_frames, clip_generator(0, 0, "a")) if training else sampler.test(num_frames)
     assert frames.dtype == np.int64
     assert frames.shape == (3 * segment_length,)
     assert frames.min() >= 0
@@ -58,16 +56,16 @@ def test_frames_stay_in_range_where_the_published_ones_do_not(num_frames: int, s
 
 
 def test_published_indices_on_request() -> None:
-    published = sample_segments(1, num_segments=8, segment_length=5, clamp=False)
+    published = Segments(8, 5, is_clamped=False).test(1)
     assert (published.min(), published.max()) == (-2, 1)
 
 
 def test_one_view_is_the_test_rule_and_more_lie_between() -> None:
-    one = sample_views(100, num_clips=1, num_segments=4)
-    np.testing.assert_array_equal(one, sample_segments(100, num_segments=4))
-    two = sample_views(100, num_clips=2, num_segments=4).reshape(2, 4)
+    one = Segments(4).test(100, num_clips=1)
+    np.testing.assert_array_equal(one, Segments(4).test(100))
+    two = Segments(4).test(100, num_clips=2).reshape(2, 4)
     np.testing.assert_array_equal(two, [[6, 31, 56, 81], [18, 43, 68, 93]])
-    many = sample_views(7, num_clips=10, num_segments=8, segment_length=5)
+    many = Segments(8, 5).test(7, num_clips=10)
     assert many.shape == (400,)
     assert many.min() >= 0
     assert many.max() < 7
@@ -86,23 +84,12 @@ def test_generator_depends_on_seed_epoch_and_clip_alone() -> None:
 def test_a_count_below_one_is_refused_by_name(name: str) -> None:
     counts = {"num_frames": 8, "num_segments": 4, "segment_length": 1, "num_clips": 1, name: 0}
     with pytest.raises(ValueError, match=rf"{name} \(0\) must be at least 1"):
-        sample_views(counts.pop("num_frames"), **counts)  # type: ignore[arg-type]
+        Segments(counts["num_segments"], counts["segment_length"]).test(counts["num_frames"], num_clips=counts["num_clips"])
 
 
 def test_a_count_below_one_is_refused_in_training() -> None:
     with pytest.raises(ValueError, match=r"num_frames \(0\) must be at least 1"):
-        sample_segments(0, num_segments=8, generator=clip_generator(0, 0, "a"))
-
-
-def test_the_named_rule_is_the_functions() -> None:
-    sampler = Segments(8, 5)
-    drawn = sampler.train(100, clip_generator(0, 0, "a"))
-    np.testing.assert_array_equal(
-        drawn, sample_segments(100, num_segments=8, segment_length=5, generator=clip_generator(0, 0, "a"))
-    )
-    for num_frames in (1, 4, 100):
-        views = sample_views(num_frames, num_clips=3, num_segments=8, segment_length=5)
-        np.testing.assert_array_equal(sampler.test(num_frames, num_clips=3), views)
+        Segments(8).train(0, clip_generator(0, 0, "a"))
 
 
 def test_mmaction2_spreads_a_short_clip_and_looks_twice_at_centers_and_edges() -> None:
