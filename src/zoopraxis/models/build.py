@@ -39,17 +39,21 @@ class ModelKind:
     """One entry of the table of models.
 
     Attributes:
+        title: Its name as people write it.
         build: Called as `build(arguments, **own)` with `ModelArguments` and the keyword arguments of the model's own.
         dropout: Its published dropout, the default.
         partial_bn: Whether it is published with frozen batch norms, the default.
         preprocessing: Called with modality, `num_segments=` and `segment_length=`: what the published network expects of its
             input, the default.
+        temporal: The temporal module that it has by itself, if any.
     """
 
+    title: str
     build: Callable[..., VideoModel]
     dropout: float = 0.7
     partial_bn: bool = True
     preprocessing: Callable[..., Preprocessing] = Preprocessing.epic
+    temporal: str | None = None
 
 
 MODELS: Registry[ModelKind] = Registry("model")

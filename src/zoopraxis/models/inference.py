@@ -9,6 +9,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from zoopraxis.errors import CheckpointError
+from zoopraxis.models.build import MODELS
 from zoopraxis.models.key_layouts import NETWORK, MappedWeights, PublishedFile
 from zoopraxis.models.weights import EPIC_HEADS
 
@@ -22,10 +23,6 @@ __all__ = [
     "title",
     "traced_model",
 ]
-
-_TITLES = {"tsn": "TSN", "tsm": "TSM", "trn": "TRN", "tanet": "TANet", "tada2d": "TAda2D"}
-_TEMPORAL = {"tsm": "shift", "tanet": "tam", "tada2d": "tada2d"}
-"""The temporal modules of models that have one by themselves."""
 
 _RESNETS: dict[tuple[tuple[int, ...], tuple[int, ...]], str] = {
     ((2, 2, 2, 2), (64, 64)): "resnet18",
@@ -94,12 +91,13 @@ def tied_frames(tensors: Mapping[str, Tensor]) -> tuple[str, int] | None:
 
 def title(name: Any) -> str:
     """A model's name as people write it."""
-    return _TITLES.get(str(name), str(name))
+    return MODELS.get(name).title if name in MODELS.names() else str(name)
 
 
 def temporal_module(arguments: Mapping[str, Any]) -> str | None:
     """The temporal module of a network, from arguments of `create_model`."""
-    return arguments.get("temporal") or _TEMPORAL.get(arguments.get("name", ""))
+    name = arguments.get("name")
+    return arguments.get("temporal") or (MODELS.get(name).temporal if name in MODELS.names() else None)
 
 
 def describe(arguments: Mapping[str, Any]) -> str:

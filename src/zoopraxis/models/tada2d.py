@@ -81,7 +81,9 @@ def preprocessing_tada2d(modality: Modality, *, num_segments: int = 8, segment_l
     )
 
 
-MODELS.register("tada2d")(ModelKind(build_tada2d, dropout=0.5, partial_bn=False, preprocessing=preprocessing_tada2d))
+MODELS.register("tada2d")(
+    ModelKind("TAda2D", build_tada2d, dropout=0.5, partial_bn=False, preprocessing=preprocessing_tada2d, temporal="tada2d")
+)
 
 _KINETICS = dataclasses.replace(preprocessing_tada2d("rgb"), size=256)
 _SOMETHING = dataclasses.replace(_KINETICS, sampling="segments_tadaconv", interval=1)

@@ -67,7 +67,9 @@ def preprocessing_tanet(modality: Modality, *, num_segments: int = 8, segment_le
     return dataclasses.replace(usual, num_segments=num_segments, segment_length=segment_length, antialias=False)
 
 
-MODELS.register("tanet")(ModelKind(build_tanet, dropout=0.5, partial_bn=False, preprocessing=preprocessing_tanet))
+MODELS.register("tanet")(
+    ModelKind("TANet", build_tanet, dropout=0.5, partial_bn=False, preprocessing=preprocessing_tanet, temporal="tam")
+)
 
 _URL = "https://download.openmmlab.com/mmaction/recognition/tanet/"
 _AUTHORS = "https://drive.google.com/drive/folders/1sFfmP3yrfc7IzRshEELOby7-aEoymIFL?usp=sharing"

@@ -160,7 +160,7 @@ def _build_relation(
         raise ConfigError(f"the relation of TRN cannot be built: {error}") from error
 
 
-MODELS.register("trn")(ModelKind(build_trn))
+MODELS.register("trn")(ModelKind("TRN", build_trn))
 
 enter_weights(
     PublishedWeights(

@@ -64,7 +64,7 @@ def build_tsm(
     )
 
 
-MODELS.register("tsm")(ModelKind(build_tsm))
+MODELS.register("tsm")(ModelKind("TSM", build_tsm, temporal="shift"))
 
 _EPIC_RGB = Preprocessing.epic("rgb")
 _EPIC_FLOW = Preprocessing.epic("flow", segment_length=5)

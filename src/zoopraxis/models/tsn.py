@@ -134,7 +134,7 @@ def tsn_on_images(arguments: ModelArguments, *, temporal: str | None, **backbone
     )
 
 
-MODELS.register("tsn")(ModelKind(build_tsn))
+MODELS.register("tsn")(ModelKind("TSN", build_tsn))
 
 
 _EPIC_RGB = Preprocessing.epic("rgb")
@@ -153,7 +153,11 @@ def _kinetics(num_segments: int, date_and_hash: str, top1: float, top5: float) -
         gmacs=102.1792256,
         preprocessing=Preprocessing.imagenet(num_segments=num_segments),
         data=KINETICS_400,
-        evaluations=(Evaluation(accuracy={"val/label@1": top1, "val/label@5": top5}, num_frames=_TEST_FRAMES, num_crops=10),),
+        evaluations=(
+            Evaluation(
+                accuracy={"val/label@1": top1, "val/label@5": top5}, num_frames=_TEST_FRAMES, num_crops=10, average="prob"
+            ),
+        ),
         source=MMACTION_SOURCE,
     )
 

@@ -128,3 +128,9 @@ def test_a_record_without_any_address_or_result_is_refused() -> None:
         _record(page="")
     with pytest.raises(ConfigError, match=r"'tsn_resnet18.by_hand' need at least one evaluation"):
         _record(evaluations=())
+
+
+def test_mmaction2_averages_probabilities() -> None:
+    names = [name for name in WEIGHTS.names() if ".mmaction2_" in name]
+    assert len(names) == 8
+    assert {evaluation.average for name in names for evaluation in WEIGHTS.get(name).evaluations} == {"prob"}
