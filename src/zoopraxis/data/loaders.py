@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
@@ -167,6 +168,10 @@ class ClipLoader:
         self._has_loaded_position = False
         self._position = (epoch, num_given)
         self.batch_sampler.first = num_given
+        if self._loader.num_workers and self._loader._iterator is None:
+            # Decoders that nothing refers to any more must end here: in a forked worker that would wait for ever for their
+            # threads, which exist in this process only.
+            gc.collect()
         for batch in self._loader:
             if isinstance(batch, _Failure):
                 raise batch.error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import os
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -123,6 +126,27 @@ def test_the_global_random_state_is_left_alone() -> None:
     before = torch.get_rng_state()
     list(make_loader(num_workers=1))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_nothing_refers_to_ends_before_workers_are_forked() -> None:
+    ended_in: list[int] = []
+
+    class Decoder:
+        def __init__(self) -> None:
+            self.own_circle = self
+
+        def __del__(self) -> None:
+            ended_in.append(os.getpid())
+
+    gc.disable()
+    try:
+        Decoder()
+        batches = iter(make_loader(num_workers=1))
+        assert not ended_in
+        next(batches)
+        assert ended_in == [os.getpid()]
+    finally:
+        gc.enable()
 
 
 def test_workers_use_one_thread() -> None:
