@@ -115,6 +115,17 @@ def _typed_tensor(args: list[Any], state: Any) -> npt.NDArray[Any]:
     return _tensor([args[0].view(dtype), *args[1:4]], state)
 
 
+def _list(args: list[Any], state: Any) -> list[Any]:
+    """A list of one type in a TorchScript archive."""
+    return list(args[0])
+
+
+def _module(args: list[Any], state: Any) -> dict[str, Any]:
+    """A module of a TorchScript archive: its attributes by name. What it computes stands elsewhere in the archive, unread."""
+    _require(not args and isinstance(state, dict), "a module with other contents than a table of attributes")
+    return dict(state)
+
+
 # pandas
 
 
@@ -258,10 +269,13 @@ BUILDERS: dict[str, Callable[[list[Any], Any], Any]] = {
     "pyarrow.chunked_array": lambda args, state: pa.chunked_array(args[0], args[1]).combine_chunks(),
     "pyarrow.py_buffer": lambda args, state: pa.py_buffer(args[0]),
     "pyarrow.type_for_alias": lambda args, state: {"string": pa.string(), "large_string": pa.large_string()}[args[0]],
+    "torch.ScriptModule": _module,
     "torch.Size": lambda args, state: tuple(*args),
     "torch._rebuild_parameter": lambda args, state: args[0],
     "torch._rebuild_tensor_v2": _tensor,
     "torch._rebuild_tensor_v3": _typed_tensor,
+    **dict.fromkeys((f"torch.build_{kind}list" for kind in ("bool", "double", "int", "tensor")), _list),
+    "torch.restore_type_tag": lambda args, state: args[0],
 }
 """What may be called, by its package and bare name, and what is done instead: (arguments, state) to the object."""
 

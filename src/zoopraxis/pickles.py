@@ -38,7 +38,8 @@ def load_pickle(path: str | Path) -> Any:
     """Read a pickle, or a `.pt` archive (told by its first bytes, not by its name).
 
     Allowed: containers, dates, NumPy arrays and scalars of plain types, pandas DataFrames and Series whose columns hold text,
-    numbers, lists, times and time differences, and torch tensors (given as NumPy arrays, bfloat16 as float32).
+    numbers, lists, times and time differences, torch tensors (given as NumPy arrays, bfloat16 as float32), and the modules of
+    a TorchScript archive (given as tables of their attributes, without their code).
 
     Raises:
         DataError: If the file cannot be read, is truncated or garbage, or names anything else; nothing that it asks for is run.
@@ -167,8 +168,13 @@ def _recorder(name: str, key: str) -> type[_Call]:
 
 
 def _canonical(module: str, name: str) -> str:
-    """A global's name in the tables: the package's first part and the bare name, since versions move things about inside."""
+    """A global's name in the tables: the package's first part and the bare name, since versions move things about inside.
+
+    The modules of a TorchScript archive, whose classes stand in the archive under names of their own, share one entry.
+    """
     root = module.partition(".")[0]
+    if root == "__torch__":
+        return "torch.ScriptModule"
     return f"{'builtins' if root == '__builtin__' else root}.{name}"
 
 

@@ -74,6 +74,19 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def test_an_index_of_an_official_split(tmp_path: Path, run: Run) -> None:
+    lists = tmp_path / "testTrainMulti_7030_splits"
+    lists.mkdir()
+    for number in (1, 2):
+        for name in ("chew", "wave"):
+            (lists / f"{name}_test_split{number}.txt").write_text(f"a{number}.avi 1 \nb.avi 2 \nc.avi 0 \n")
+    made = run("index", lists, tmp_path / "train.parquet", "--split", "train", "--official-split", 2)
+    assert (made["num_clips"], made["heads"]) == (2, {"label": 2})
+    assert read_annotations(tmp_path / "train.parquet").clip_ids.tolist() == ["chew/a2", "wave/a2"]
+    failed = run("index", lists, tmp_path / "no.parquet", "--format", "ucf101", fails=True)
+    assert "classInd.txt, which numbers UCF101's classes" in failed["error"]
+
+
 def test_the_way_from_videos_to_gulp_folders(kitchen: Path, run: Run) -> None:
     index = kitchen / "train.parquet"
     made = run("index", kitchen / "EPIC_100_train.csv", index, "--root", kitchen / "videos")

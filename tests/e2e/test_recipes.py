@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from tiny_models import TINY
 from zoopraxis.cli import main
 from zoopraxis.config.load import load_config, recipe_names
 from zoopraxis.errors import ConfigError
-from zoopraxis.models import load_model
+from zoopraxis.models import MODELS, load_families, load_model
 from zoopraxis.training.inference import test as run_test
 from zoopraxis.training.run import TrainOutcome, train
 
 SMALL = (
-    "model.backbone=test_resnet",
     "model.pretrained=false",
     "data.store=gulp",
     "data.batch_size=4",
@@ -31,12 +32,24 @@ SMALL = (
     "trainer.devices=1",
     "run.loggers=[]",
 )
+load_families()
 NAMES = [name for name in recipe_names() if not name.endswith("_flow")]
 LR = 0.01
 
 
+def _small_network(name: str) -> list[str]:
+    """Settings that put a small network in the place of the recipe's; networks over whole clips see 8 frames."""
+    model = load_config(name, allow_missing=True).model.name
+    arguments = dict(TINY[model])
+    settings = [f"model.backbone={arguments.pop('backbone')}"]
+    if arguments:
+        settings.append("model.args=" + json.dumps(arguments).replace('"', ""))  # Hydra's grammar has no quoted keys
+    return [*settings, "data.num_segments=8"] if MODELS.get(model).variants else settings
+
+
 def _train(name: str, root: Path, run_dir: Path, *more: str) -> TrainOutcome:
-    return train(load_config(name, [f"data.root={root}", f"run.dir={run_dir}", *SMALL, *more]))
+    settings = [f"data.root={root}", f"run.dir={run_dir}", *SMALL, *_small_network(name), *more]
+    return train(load_config(name, settings))
 
 
 def _checkpoint(run_dir: Path) -> dict[str, Any]:
@@ -52,7 +65,7 @@ def test_a_recipe_trains(name: str, tiny_gulp: Path, tmp_path: Path) -> None:
     checkpoint = _checkpoint(tmp_path)
     assert checkpoint["global_step"] == 2
     assert all(torch.isfinite(tensor).all() for tensor in checkpoint["state_dict"].values() if tensor.is_floating_point())
-    config = load_config(name, ["data.root=/data"])
+    config = load_config(name, ["data.root=/data", *_small_network(name)])
     model = load_model(outcome.last_checkpoint)
     assert model.architecture["name"] == config.model.name
     assert model.preprocessing.num_segments == config.data.num_segments
@@ -81,7 +94,13 @@ def test_a_rate_is_scaled_to_the_batches_of_the_run(tiny_gulp: Path, tmp_path: P
 def test_the_verb_says_what_it_scaled_and_which_milestones_are_missed(
     tiny_gulp: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = [f"data.root={tiny_gulp}", f"run.dir={tmp_path / 'run'}", *SMALL, "trainer.limit_train_batches=1"]
+    settings = [
+        f"data.root={tiny_gulp}",
+        f"run.dir={tmp_path / 'run'}",
+        *SMALL,
+        *_small_network("tsn_rgb"),
+        "trainer.limit_train_batches=1",
+    ]
     settings += ["trainer.max_epochs=1", "optim.base_batch_size=8"]
     assert main(["train", "--config-name", "tsn_rgb", *settings]) == 0
     scaled, missed, *_ = capsys.readouterr().out.splitlines()

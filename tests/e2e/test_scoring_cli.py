@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from zoopraxis.cli import main
+from zoopraxis.evaluation.actions import TopActions
 from zoopraxis.evaluation.results import Results, load_results, save_results
 
 NUM_CLIPS, NUM_VERBS, NUM_NOUNS = 40, 6, 7
@@ -293,3 +295,34 @@ assert not heavy, heavy
         check=False,
     )
     assert outcome.returncode == 0, outcome.stderr
+
+
+def test_actions_by_views_from_results_to_submission(run: Run, annotations: Path, tmp_path: Path) -> None:
+    scored = write_results(tmp_path / "plain.npz")
+    rest = (VERBS + 1) % NUM_VERBS
+    probabilities = np.tile(np.array([0.75, 0.25], dtype=np.float32), (NUM_CLIPS, 1))
+    actions = TopActions(np.stack([VERBS, rest], 1), np.stack([NOUNS, NOUNS], 1), probabilities)
+    save_results(replace(scored, view_actions=actions), tmp_path / "views.npz")
+
+    plain = json.loads(run("evaluate", tmp_path / "plain.npz", annotations, "--json")[1])["metrics"]
+    both = json.loads(run("evaluate", tmp_path / "views.npz", annotations, "--json")[1])["metrics"]
+    assert both == plain | {f"all_action_by_views_accuracy_at_{k}": 100.0 for k in (1, 5)}
+    led = json.loads(run("evaluate", tmp_path / "views.npz", annotations, "--actions", "views", "--json")[1])["metrics"]
+    assert led["all_action_accuracy_at_1"] == led["tail_action_accuracy_at_1"] == 100
+    assert led["all_action_by_product_accuracy_at_1"] == plain["all_action_accuracy_at_1"]
+    status, _, errors = run("evaluate", tmp_path / "plain.npz", annotations, "--actions", "views")
+    assert (status, errors.count("\n")) == (2, 1)
+    assert "the results have no actions by views; test with several views" in errors
+
+    classes = ["--annotations", annotations.with_name("EPIC_100_test_timestamps.csv")]
+    status, output, _ = run("submit", tmp_path / "views.npz", tmp_path / "a.zip", *classes)
+    assert (status, "without the actions by views that the results have" in output) == (0, True)
+    status, output, _ = run("submit", tmp_path / "views.npz", tmp_path / "b.zip", *classes, "--actions", "views")
+    assert (status, "with the best actions of each clip, by views" in output) == (0, True)
+    with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+        clip = json.loads(archive.read("test.json"))["results"][str(IDS[0])]
+    assert clip["action"] == {f"{VERBS[0]},{NOUNS[0]}": 0.75, f"{rest[0]},{NOUNS[0]}": 0.25}
+
+    status, output, _ = run("fuse", tmp_path / "views.npz", tmp_path / "plain.npz", tmp_path / "fused.npz")
+    assert (status, "left out: the actions by views of 1 file" in output) == (0, True)
+    assert load_results(tmp_path / "fused.npz").view_actions is None

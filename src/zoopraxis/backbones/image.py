@@ -16,7 +16,14 @@ from zoopraxis.backbones.inject import ClipLength, Place, inject, insert_tempora
 from zoopraxis.backbones.stem import first_convolution, inflate_kernel, remove_stem_pool, widen_first_convolution
 from zoopraxis.errors import CheckpointError, ConfigError, did_you_mean
 
-__all__ = ["ImageBackbone", "create_image_backbone", "first_convolution", "inflate_kernel", "widen_first_convolution"]
+__all__ = [
+    "ImageBackbone",
+    "create_image_backbone",
+    "first_convolution",
+    "image_weights",
+    "inflate_kernel",
+    "widen_first_convolution",
+]
 
 
 class ImageBackbone(nn.Module):
@@ -84,6 +91,19 @@ class ImageBackbone(nn.Module):
         """
         stages = self.network.forward_intermediates(self._frames(clip_BTCHW), intermediates_only=True)  # type: ignore[operator]
         return [torch.unflatten(maps, 0, (clip_BTCHW.shape[0], -1)) for maps in stages]
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Compute the activations of the network's blocks again in the backward pass instead of keeping them, or stop that.
+
+        Raises:
+            ConfigError: If the network cannot.
+        """
+        try:
+            self.network.set_grad_checkpointing(enable)  # type: ignore[operator]
+        except (AttributeError, AssertionError) as error:
+            raise ConfigError(
+                f"{type(self.network).__name__} has no gradient checkpointing; set model.grad_checkpointing=false"
+            ) from error
 
     def _frames(self, clip_BTCHW: Tensor) -> Tensor:
         if clip_BTCHW.ndim != 5 or clip_BTCHW.shape[2] != self.in_channels:
@@ -154,6 +174,16 @@ def create_image_backbone(
         hosts=hosts,
         has_temporal_pool=temporal_pool,
     )
+
+
+def image_weights(name: str) -> dict[str, Tensor]:
+    """The tensors of timm's weights for a network, without its classifier, in timm's keys.
+
+    Raises:
+        ConfigError: If timm has no such network.
+        CheckpointError: If the weights cannot be had.
+    """
+    return dict(_create_network(name, pretrained=True, args={}).state_dict())
 
 
 def _create_network(name: str, *, pretrained: bool, args: Mapping[str, Any]) -> nn.Module:

@@ -28,18 +28,23 @@ def command(
             help="What the file does not tell: a model, or one of its arguments, e.g. num_segments=16; may be repeated.",
         ),
     ] = None,
+    averaged: Annotated[
+        bool | None,
+        typer.Option("--averaged/--last", help="Of a file with both: the moving average of the weights, or the last."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
     json: Json = False,
 ) -> None:
     """Write a checkpoint's weights under our keys, with the network, its preprocessing and its class names beside them.
 
-    OUT can stand wherever a checkpoint is asked for. Of a training checkpoint of ours the averaged weights are taken, if any.
+    OUT can stand wherever a checkpoint is asked for. Of a training checkpoint of ours the averaged weights are taken, if any,
+    of a published file with averaged weights the last.
     """
     check_output(out, what="converted weights", suffixes=(".safetensors",), force=force)
 
     from zoopraxis.models import load_model, save_model
 
-    model = load_model(checkpoint, architecture=_parse_architecture(architecture or []))
+    model = load_model(checkpoint, architecture=_parse_architecture(architecture or []), averaged=averaged)
     save_model(model, out)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     if json:

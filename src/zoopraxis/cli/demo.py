@@ -30,7 +30,6 @@ RUNS = ("tsn_rgb", "tsm_rgb", "tsm_flow")
 """Recipes that are trained, in this order."""
 
 _TOY_SETTINGS = (
-    "model.backbone=test_resnet",
     "model.pretrained=false",
     "model.partial_bn=false",
     "model.dropout=0",
@@ -39,7 +38,10 @@ _TOY_SETTINGS = (
     "data.pin_memory=false",
     "data.store=gulp",
     "data.sampling=segments",
+    "data.num_segments=8",
     "data.test_num_segments=null",
+    "data.num_folds=1",
+    "data.num_repeats=1",
     "data.transform.size=48",
     "data.transform.resize=48",
     "data.transform.test_size=null",
@@ -47,12 +49,22 @@ _TOY_SETTINGS = (
     "data.transform.scales=[1,0.875]",
     "data.transform.flip=0",
     "data.transform.flip_pairs=[]",
+    "data.transform.rand_augment.num_ops=0",
+    "data.transform.color.probability=0",
+    "data.transform.color.grayscale=0",
+    "mix.mixup=0",
+    "mix.cutmix=0",
+    "mix.erasing=0",
+    "loss.label_smoothing=0",
+    "ema.decay=0",
+    "optim.name=sgd",
     "optim.lr=0.15",
     "optim.weight_decay=1e-4",
     "optim.groups=effective",
     "schedule.name=cosine",
     "schedule.warmup_epochs=1",
     "schedule.warmup_start_lr=null",
+    "schedule.end_lr=0",
     "views.num_clips=1",
     "views.num_crops=1",
     "trainer.max_epochs=14",
@@ -60,6 +72,19 @@ _TOY_SETTINGS = (
     "trainer.devices=1",
 )
 """What a small network on small videos wants otherwise than the published recipes."""
+
+_NETWORKS = {
+    "csn": ("ir26", "{widths: [16, 32, 64, 128, 128]}"),
+    "r2d3d": ("r10", "{widths: [16, 16, 32, 64, 64]}"),
+    "r2plus1d": ("r10", "{widths: [16, 16, 32, 64, 64]}"),
+    "s3dg": ("s3dg", "{}"),
+    "slowfast": ("r50_8x8", "{blocks: [1, 1, 1, 1], widths: [16, 32, 64, 128, 128], beta: 4}"),
+    "tadaconvnextv2": ("tiny", "{dims: [32, 48, 64, 96], depths: [1, 1, 2, 1], head_dim: 16}"),
+    "tadaformer": ("b16", "{dim: 64, depth: 3, num_heads: 4, patch_size: 8, route_head_dim: 16}"),
+    "timesformer": ("b16", "{dim: 64, depth: 3, num_heads: 4, patch_size: 12}"),
+    "vivit": ("b16x2_joint", "{dim: 64, depth: 3, num_heads: 4, patch_size: 12}"),
+}
+"""Of networks over whole clips a small form: the variant, and arguments of its own. All others get a small ResNet."""
 
 _RUN_SETTINGS = {
     "tsm_flow": ("trainer.max_epochs=8",),
@@ -192,7 +217,9 @@ def _toy_config(paths: _Paths, name: str, *, seed: int) -> TrainConfig:
     from zoopraxis.config.load import load_config
 
     settings = [f"data.root={paths.gulp}", f"run.dir={paths.run(name)}", f"seed={seed}", "run.loggers=[csv]"]
-    return load_config(name, [*settings, *_TOY_SETTINGS, *_RUN_SETTINGS.get(name, ())])
+    small = _NETWORKS.get(load_config(name, settings).model.name)
+    network = ("model.backbone=test_resnet",) if small is None else (f"model.backbone={small[0]}", f"model.args={small[1]}")
+    return load_config(name, [*settings, *network, *_TOY_SETTINGS, *_RUN_SETTINGS.get(name, ())])
 
 
 def _train(paths: _Paths, name: str, *, seed: int) -> None:

@@ -15,6 +15,7 @@ from zoopraxis.errors import ConfigError
 
 if TYPE_CHECKING:
     from zoopraxis.cli.truth import IntArray, Truth
+    from zoopraxis.evaluation.actions import ActionSource
     from zoopraxis.evaluation.metrics import MetricTable
     from zoopraxis.evaluation.results import Results
 
@@ -23,6 +24,10 @@ __all__ = ["command"]
 
 class _Challenge(StrEnum):
     RECOGNITION = "recognition"
+
+
+class _Actions(StrEnum):
+    PRODUCT, VIEWS = "product", "views"
 
 
 class _Store(StrEnum):
@@ -41,6 +46,12 @@ _Unseen = Annotated[Path | None, typer.Option(help="Participants not trained on;
 _GlobalSoftmax = Annotated[
     bool, typer.Option("--global-softmax", help="Rank actions as the published code does, by a softmax over all clips.")
 ]
+_ActionSource = Annotated[
+    _Actions | None,
+    typer.Option(
+        help="Actions by the product of averaged verbs and nouns (as submitted), or by the mean of each view's product."
+    ),
+]
 _Report = Annotated[Path | None, typer.Option(metavar="FILE.html", help="Also write a report.")]
 _Training = Annotated[
     Path | None, typer.Option(help="The training clips: give the numbers of named classes, and their counts for the report.")
@@ -58,6 +69,7 @@ def command(
     tail_nouns: _TailNouns = None,
     unseen_participants: _Unseen = None,
     global_softmax: _GlobalSoftmax = False,
+    actions: _ActionSource = None,
     report: _Report = None,
     training_annotations: _Training = None,
     root: _Root = None,
@@ -77,9 +89,11 @@ def command(
     truth = read_truth(annotations, scored, training=training_annotations, format=format)
     named = {"tail_verbs": tail_verbs, "tail_nouns": tail_nouns, "unseen_participants": unseen_participants}
     if challenge is not None or ({"verb", "noun"} <= scored.scores.keys() & truth.labels.keys()):
-        metrics, facts = _recognition(scored, truth, annotations, named, is_global=global_softmax)
+        metrics, facts = _recognition(
+            scored, truth, annotations, named, is_global=global_softmax, actions=(actions or _Actions.PRODUCT).value
+        )
     else:
-        _refuse_challenge_options({**named, "global_softmax": global_softmax or None})
+        _refuse_challenge_options({**named, "global_softmax": global_softmax or None, "actions": actions})
         metrics, facts = classification_metrics(scored, truth.labels), {}
     if report is not None:
         from zoopraxis.evaluation.report import write_report
@@ -99,7 +113,13 @@ def command(
 
 
 def _recognition(
-    results: Results, truth: Truth, annotations: Path, named: dict[str, Path | None], *, is_global: bool
+    results: Results,
+    truth: Truth,
+    annotations: Path,
+    named: dict[str, Path | None],
+    *,
+    is_global: bool,
+    actions: ActionSource,
 ) -> tuple[MetricTable, dict[str, str]]:
     """The recognition challenge's metrics, and what they were made with."""
     from zoopraxis.cli.truth import challenge_files
@@ -122,8 +142,10 @@ def _recognition(
         tail_verbs=tail.get("tail_verbs"),
         tail_nouns=tail.get("tail_nouns"),
         softmax="global" if is_global else "row",
+        actions=actions,
     )
-    facts = {"challenge": "recognition", "softmax": "over all clips, as published" if is_global else "of each clip"}
+    facts = {"challenge": "recognition", "actions": f"by {actions}"}
+    facts["softmax"] = "over all clips, as published" if is_global else "of each clip"
     return metrics, facts | {name.replace("_", " "): str(path) for name, path in files.items()}
 
 

@@ -37,11 +37,18 @@ def command(
     loaded = [load_results(path) for path in results]
     fused = fuse(loaded, weights=shares, average=average.value, names=[str(path) for path in results])
     save_results(fused, out)
+    num_left_out = sum(one.view_actions is not None for one in loaded)
     if json:
         fractions = fused.meta["weights"]
-        console.emit_json({"results": out, "num_clips": len(fused), "average": average.value, "weights": fractions})
+        facts = {"results": out, "num_clips": len(fused), "average": average.value, "weights": fractions}
+        console.emit_json(facts | {"view_actions_left_out": num_left_out})
         return
     console.say(f"mean {average.value}s of {len(loaded)} files, {len(fused)} clips: {out}")
+    if num_left_out:
+        console.say(
+            f"left out: the actions by views of {num_left_out} files, whose best ones of each clip cannot be averaged; "
+            "the fused file has the product of its verbs and nouns"
+        )
 
 
 def _parse_weights(text: str | None) -> list[float] | None:

@@ -83,22 +83,12 @@ def _own_entry(settings: Sequence[str], config_name: str | None, config_dir: Pat
         ConfigError: If a setting is wrong, or no view of so many frames or such a size goes through the network.
     """
     from zoopraxis.config.load import load_config
-    from zoopraxis.models import create_model, measure_cost
+    from zoopraxis.models import measure_cost
+    from zoopraxis.training.build import build_model
 
     config = load_config(config_name, settings, config_dir=config_dir, allow_missing=True)
-    data, model_config = config.data, config.model
-    model = create_model(
-        model_config.name,
-        heads=model_config.heads or _EPIC_HEADS,
-        backbone=model_config.backbone,
-        temporal=model_config.temporal,
-        num_segments=data.num_segments,
-        segment_length=data.segment_length,
-        modality=data.modality,
-        dropout=model_config.dropout,
-        partial_bn=model_config.partial_bn,
-        **model_config.args,
-    )
+    data, heads = config.data, config.model.heads
+    model = build_model(config, heads or _EPIC_HEADS, pretrained=False)
     num_frames, size = data.test_num_segments or data.num_segments, data.transform.test_size or data.transform.size
     try:
         cost = measure_cost(model, num_frames=num_frames, size=size)
@@ -112,7 +102,7 @@ def _own_entry(settings: Sequence[str], config_name: str | None, config_dir: Pat
         "gmacs": cost.gmacs,
         "view": {"num_frames": num_frames, "size": size},
         "speed": _speed(model, num_frames, size) if speed else None,
-        "has_default_heads": model_config.heads is None,
+        "has_default_heads": heads is None,
     }
 
 

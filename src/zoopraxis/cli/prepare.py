@@ -44,7 +44,7 @@ class _Source(StrEnum):
 
 class _Format(StrEnum):
     AUTO, EPIC, CSV, FOLDER, KINETICS = "auto", "epic", "csv", "folder", "kinetics"
-    SOMETHING, INDEX, GULP = "something", "index", "gulp"
+    SOMETHING, UCF101, HMDB51, INDEX, GULP = "something", "ucf101", "hmdb51", "index", "gulp"
 
 
 class _Method(StrEnum):
@@ -52,12 +52,14 @@ class _Method(StrEnum):
 
 
 Annotations = Annotated[
-    Path, typer.Argument(metavar="ANNOTATIONS", help="A file of annotations, an index, or a folder of videos by class.")
+    Path,
+    typer.Argument(metavar="ANNOTATIONS", help="A file of annotations, an index, or a folder of videos by class or of lists."),
 ]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; new, or begun by the same command.")]
 Format = Annotated[_Format, typer.Option(help="Format of the annotations; auto tells it from the file.")]
 Modality = Annotated[_Modality, typer.Option(help="RGB frames or optical flow.")]
 Split = Annotated[str | None, typer.Option(help="Keep the clips of this split; annotations without splits become it.")]
+OfficialSplit = Annotated[int, typer.Option(min=1, max=3, help="Of HMDB51's or UCF101's folder of lists: which division.")]
 Resize = Annotated[int | None, typer.Option(min=1, help="Shorter side, px; default: as it is.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core.")]
 
@@ -69,6 +71,7 @@ def index(
     format: Format = _Format.AUTO,
     modality: Modality = _Modality.RGB,
     split: Split = None,
+    official_split: OfficialSplit = 1,
     root: Annotated[Path | None, typer.Option(help="The store's folder: also see that every clip is there.")] = None,
     store: Annotated[_Store, typer.Option(help="What --root holds.")] = _Store.VIDEO,
     json: Json = False,
@@ -80,7 +83,7 @@ def index(
     from zoopraxis.data.stores import open_store
     from zoopraxis.data.validation import raise_for, validate
 
-    clips = _read(annotations, format, modality, split)
+    clips = _read(annotations, format, modality, split, official_split)
     opened = None if root is None else open_store(store.value, root, modality=modality.value)
     with console.progress("clips") as on_progress:
         problems = validate(clips, store=opened, on_progress=on_progress)
@@ -105,6 +108,7 @@ def gulp(
     format: Format = _Format.AUTO,
     modality: Modality = _Modality.RGB,
     split: Split = None,
+    official_split: OfficialSplit = 1,
     resize: Resize = None,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEGs.")] = 90,
     clips_per_chunk: Annotated[int, typer.Option(min=1, help="Clips in one data file.")] = 100,
@@ -117,7 +121,7 @@ def gulp(
     from zoopraxis.data.prepare.gulp import write_gulp
     from zoopraxis.data.stores import open_store
 
-    clips = _read(annotations, format, modality, split)
+    clips = _read(annotations, format, modality, split, official_split)
     if quarantine is not None:
         clips = clips.without(read_quarantine(quarantine))
     opened = open_store(store.value, root, modality=modality.value)
@@ -206,6 +210,7 @@ def check(
     format: Format = _Format.AUTO,
     modality: Modality = _Modality.RGB,
     split: Split = None,
+    official_split: OfficialSplit = 1,
     report: Annotated[Path, typer.Option(help="The report to write, JSON.")] = Path("check.json"),
     quarantine: Annotated[Path, typer.Option(help="The list to write, for data.quarantine.")] = Path("quarantine.txt"),
     num_workers: Workers = None,
@@ -215,7 +220,7 @@ def check(
     from zoopraxis.data.prepare.check import check_clips
     from zoopraxis.data.stores import open_store
 
-    clips = _read(annotations, format, modality, split)
+    clips = _read(annotations, format, modality, split, official_split)
     opened = open_store(store.value, root, modality=modality.value)
     with console.progress("clips") as on_progress:
         outcome = check_clips(
@@ -278,10 +283,12 @@ def toy(
     console.say(f"{clips} clips: {kitchen.annotations}")
 
 
-def _read(annotations: Path, format: _Format, modality: _Modality, split: str | None) -> ClipIndex:
+def _read(annotations: Path, format: _Format, modality: _Modality, split: str | None, official_split: int) -> ClipIndex:
     from zoopraxis.data.annotations import read_annotations
 
-    return read_annotations(annotations, format=format.value, modality=modality.value, split=split)
+    return read_annotations(
+        annotations, format=format.value, modality=modality.value, split=split, official_split=official_split
+    )
 
 
 def _workers(given: int | None) -> int:

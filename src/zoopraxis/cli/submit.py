@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +13,21 @@ from zoopraxis.cli import console
 from zoopraxis.cli.config import Json
 from zoopraxis.cli.outputs import check_output
 
+if TYPE_CHECKING:
+    from zoopraxis.evaluation.actions import ActionSource
+
 __all__ = ["command"]
 
 
 class _Challenge(StrEnum):
     RECOGNITION = "recognition"
+
+
+class _Actions(StrEnum):
+    NONE, PRODUCT, VIEWS = "none", "product", "views"
+
+
+_SOURCES: dict[_Actions, ActionSource | None] = {_Actions.NONE: None, _Actions.PRODUCT: "product", _Actions.VIEWS: "views"}
 
 
 def command(
@@ -43,6 +53,13 @@ def command(
     annotations: Annotated[
         Path | None, typer.Option(help="The test split (EPIC_100_test_timestamps.csv), to check that all its clips are there.")
     ] = None,
+    actions: Annotated[
+        _Actions,
+        typer.Option(
+            help="Also submit the best 100 actions of each clip: by the product of its verbs and nouns, or by the mean of each "
+            "view's product, where RESULTS has it. Without, the challenge takes the product."
+        ),
+    ] = _Actions.NONE,
     force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.zip.")] = False,
     json: Json = False,
 ) -> None:
@@ -63,13 +80,18 @@ def command(
         expected_ids = read_table(annotations).index.tolist()
         classes = {head: len(names) for head, names in class_names_beside(annotations).items()}
     scored = load_results(results)
-    write_submission(scored, out, levels, expected_ids=expected_ids, classes=classes)
+    source = _SOURCES[actions]
+    write_submission(scored, out, levels, expected_ids=expected_ids, classes=classes, actions=source)
     if json:
         is_checked = expected_ids is not None
         facts = {"submission": out, "challenge": challenge.value, "num_clips": len(scored), "ids_checked": is_checked}
-        console.emit_json(facts | asdict(levels))
+        console.emit_json(facts | asdict(levels) | {"actions": source})
         return
     stated = ", ".join(f"{name} {level}" for name, level in asdict(levels).items())
     console.say(f"{challenge.value} submission of {len(scored)} clips ({stated}): {out}")
+    if source is not None:
+        console.say(f"with the best actions of each clip, by {source}")
+    elif scored.view_actions is not None:
+        console.say("without the actions by views that the results have; submit them with --actions views")
     if expected_ids is None:
         console.say("not checked: whether these are all clips of the test split; name it with --annotations to check")

@@ -53,6 +53,7 @@ def command(
 ) -> None:
     """Score every clip of a split with a checkpoint and write a results file.
 
+    Of several views of verbs and nouns it also keeps the best 100 actions of each clip, by the mean of each view's product.
     What is not given is as the checkpoint's own settings have it; published weights that are named are tested as their
     published result was (zoopraxis models NAME).
     """
@@ -87,12 +88,23 @@ def command(
         devices=num_devices,
         show_progress=console.shows_progress(),
     )
+    actions = outcome.results.view_actions if results.suffix.lower() in (".npz", ".safetensors") else None
     if json:
-        console.emit_json({"results": results, "num_clips": len(outcome.results), "metrics": outcome.metrics})
+        kept = None if actions is None else actions.verbs.shape[1]
+        facts = {"results": results, "num_clips": len(outcome.results), "metrics": outcome.metrics}
+        console.emit_json(facts | {"view_actions": kept})
         return
     if outcome.metrics:
         console.table(f"{split.value}, {len(outcome.results)} clips", ["metric", "%"], list(outcome.metrics.items()))
     console.say(f"scores of {len(outcome.results)} clips: {results}")
+    if actions is not None:
+        console.say(
+            f"and the best {actions.verbs.shape[1]} actions of each clip, by the mean of each view's product of verb and noun"
+        )
+    elif outcome.results.view_actions is not None:
+        console.say(
+            f"without the actions by views, for which {results.suffix} has no place; write .npz or .safetensors to keep them"
+        )
 
 
 def parse_views(text: str | None) -> tuple[int | None, int | None]:

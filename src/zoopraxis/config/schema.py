@@ -12,10 +12,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 __all__ = [
     "Bounds",
+    "ColorConfig",
     "DataConfig",
     "EmaConfig",
+    "LossConfig",
+    "MixConfig",
     "ModelConfig",
     "OptimConfig",
+    "RandAugmentConfig",
     "RunConfig",
     "ScheduleConfig",
     "Section",
@@ -69,6 +73,35 @@ class RunConfig(Section):
 
 
 @dataclass
+class RandAugmentConfig(Section):
+    """A few operations drawn at random (RandAugment), the same for all frames of a training clip."""
+
+    num_ops: NonNegativeInt = 0
+    """Operations a clip; 0: off."""
+    magnitude: Annotated[float, Bounds(ge=0, le=10)] = 9
+    magnitude_std: NonNegativeFloat = 0.5
+    """Of the normal noise on the magnitude."""
+    probability: Fraction = 0.5
+    """That a drawn operation is carried out."""
+
+
+@dataclass
+class ColorConfig(Section):
+    """Color jitter of training clips, the same for all their frames."""
+
+    probability: Fraction = 0.0
+    """That a clip's colors are jittered."""
+    brightness: NonNegativeFloat = 0.0
+    """The factor is drawn from 1 - value to 1 + value; so also of contrast and saturation."""
+    contrast: NonNegativeFloat = 0.0
+    saturation: NonNegativeFloat = 0.0
+    hue: Annotated[float, Bounds(ge=0, le=0.5)] = 0.0
+    """The shift is drawn from -value to value, in turns of the color wheel."""
+    grayscale: Fraction = 0.0
+    """Probability that a clip is turned to gray."""
+
+
+@dataclass
 class TransformConfig(Section):
     """From stored frames to network input."""
 
@@ -91,6 +124,10 @@ class TransformConfig(Section):
     """Probability of a horizontal flip in training."""
     flip_pairs: list[list[NonNegativeInt]] = field(default_factory=list)
     """Classes of the one head that a horizontal flip turns into each other, e.g. [[86, 87]]: flipped clips swap them."""
+    aspect: list[PositiveFloat] = field(default_factory=lambda: [3 / 4, 4 / 3])
+    """random_resized: bounds of the crop's width over its height."""
+    rand_augment: RandAugmentConfig = field(default_factory=RandAugmentConfig)
+    color: ColorConfig = field(default_factory=ColorConfig)
     antialias: bool = True
     """Low-pass frames when they are made smaller, as Pillow does; the published TANet and TAda2D do not."""
 
@@ -115,12 +152,14 @@ class DataConfig(Section):
     """The folder of the store: gulp folders, frame folders or videos."""
     store: Literal["gulp", "frames", "video"] = "gulp"
     modality: Literal["rgb", "flow"] = "rgb"
-    annotations: Literal["auto", "epic", "csv", "folder", "kinetics", "something", "index", "gulp"] = "auto"
+    annotations: Literal["auto", "epic", "csv", "folder", "kinetics", "something", "ucf101", "hmdb51", "index", "gulp"] = "auto"
     """Format of the annotations; auto: told from the file, and from a gulp folder's own metadata where no file is named."""
     train: str | None = None
     """Annotations of training (a file or folder); none: `{root}/{modality}_train`, or split `train` of the one index."""
     val: str | None = None
     test: str | None = None
+    official_split: Literal[1, 2, 3] = 1
+    """Of HMDB51's and UCF101's three divisions into training and test videos, where annotations name a folder of them."""
     train_on_val: bool = False
     quarantine: str | None = None
     """A list of clips to leave out, as written by `zoopraxis prepare check`."""
@@ -140,6 +179,11 @@ class DataConfig(Section):
     """Consecutive frames stacked on the channel axis: 1 for RGB, 5 pairs for flow."""
     batch_size: PositiveInt = 128
     """Clips per optimizer step and device, before accumulation."""
+    num_folds: PositiveInt = 1
+    """Passes over the training clips an epoch, each with crops and frames of its own: for small data sets."""
+    num_repeats: PositiveInt = 1
+    """Repeated augmentation: so many differently cut views of a training clip stand side by side in a batch, whose
+    `batch_size` counts them all; an epoch is so many times as long."""
     num_workers: NonNegativeInt = 8
     pin_memory: bool = True
     transform: TransformConfig = field(default_factory=TransformConfig)
@@ -150,8 +194,8 @@ class ModelConfig(Section):
     """The network."""
 
     name: str = "tsn"
-    backbone: str = "resnet50"
-    """An image network of timm."""
+    backbone: str | None = None
+    """An image network of timm, or the variant of a network over whole clips; none: resnet50, or the first variant."""
     temporal: str | None = None
     """A temporal module for the backbone's blocks; none: what the model has by itself."""
     pretrained: bool = True
@@ -164,6 +208,10 @@ class ModelConfig(Section):
     """None: the model's published value."""
     partial_bn: bool | None = None
     """Freeze every batch norm but the first; none: as the model is published."""
+    freeze_norms: bool = False
+    """All batch norms keep their running statistics, while their affine parameters learn."""
+    grad_checkpointing: bool = False
+    """Compute the blocks' activations again in the backward pass instead of keeping them: less memory, more time."""
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
     std: list[PositiveFloat] = field(default_factory=lambda: [0.485, 0.456, 0.406])
     """Published with std equal to the mean: the EPIC checkpoints were trained so."""
@@ -175,15 +223,25 @@ class ModelConfig(Section):
 class OptimConfig(Section):
     """The optimizer."""
 
-    name: Literal["sgd", "adamw"] = "sgd"
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: PositiveFloat = 0.01
     base_batch_size: PositiveInt | None = None
     """Scale `lr` linearly: it is meant for batches of so many clips (over all devices, accumulated); none: taken as it is."""
     momentum: Fraction = 0.9
     weight_decay: NonNegativeFloat = 5e-4
     nesterov: bool = False
-    groups: Literal["effective", "multipliers", "tsm", "tanet", "tada2d", "tada2d_finetune"] = "effective"
+    groups: Literal[
+        "effective", "multipliers", "tsm", "tanet", "tada2d", "tada2d_finetune", "tadaconv", "tadaconv_finetune", "layer_decay"
+    ] = "effective"
     """Which parameters learn faster or do not decay; see `models.parameter_groups`."""
+    layer_decay: Annotated[float, Bounds(gt=0, le=1)] = 1.0
+    """groups=layer_decay: each block's rate is so many times that of the block behind it."""
+    new_parts: list[str] = field(default_factory=list)
+    """groups=layer_decay: parts of parameter names that are not in the initial weights, e.g. [tada]."""
+    new_parts_lr: PositiveFloat = 1.0
+    """groups=layer_decay: multiple of their rate."""
+    head_lr: PositiveFloat = 1.0
+    """groups=layer_decay: multiple of the heads' rate."""
 
 
 @dataclass
@@ -198,9 +256,35 @@ class ScheduleConfig(Section):
     """Linear warm-up."""
     warmup_start_lr: PositiveFloat | None = None
     """Rate at which the warm-up begins; none: a hundredth of `optim.lr`."""
+    end_lr: NonNegativeFloat = 0.0
+    """cosine: the rate where it ends."""
     is_cosine_after_warmup: bool = True
     """True: the cosine begins where the warm-up ends; false: it spans the whole run, and the warm-up rises to where it then is
     (published TAda2D)."""
+
+
+@dataclass
+class MixConfig(Section):
+    """Mixing of the clips of a training batch, on the device, and erasing of parts of them."""
+
+    mixup: NonNegativeFloat = 0.0
+    """Mixup's alpha: two clips are blended by a weight drawn from Beta(alpha, alpha); 0: off."""
+    cutmix: NonNegativeFloat = 0.0
+    """CutMix's alpha: a box of one clip, the same in all frames, is put into another; 0: off."""
+    cutmix_probability: Fraction = 0.5
+    """Where both are on: that a batch gets CutMix."""
+    erasing: Fraction = 0.0
+    """Probability that a box of a clip, the same in all frames, is replaced by noise."""
+
+
+@dataclass
+class LossConfig(Section):
+    """The loss over the heads."""
+
+    label_smoothing: Annotated[float, Bounds(ge=0, lt=1)] = 0.0
+    """Part of the target that is spread over all classes."""
+    heads: Literal["mean", "sum"] = "mean"
+    """How the losses of several heads become one; sum: as TAdaConv's networks of verbs and nouns were trained."""
 
 
 @dataclass
@@ -221,6 +305,8 @@ class TrainConfig(Section):
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    mix: MixConfig = field(default_factory=MixConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
     views: ViewsConfig = field(default_factory=ViewsConfig)
     compile: bool = False

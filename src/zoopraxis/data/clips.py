@@ -1,4 +1,4 @@
-"""Clips as a data set: from a key (epoch, row) to a uint8 clip with its labels."""
+"""Clips as a data set: from a key (turn, row) to a uint8 clip with its labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from zoopraxis.errors import DataError
 __all__ = ["ClipDataset", "ClipItem", "ClipKey"]
 
 ClipKey = tuple[int, int]
-"""(epoch, row). A row that only fills up a batch is given as `~row`, below 0."""
+"""(turn, row). A row that only fills up a batch is given as `~row`, below 0.
+
+A clip's turns are its appearances since the run's beginning, which the augmentation depends on: the epochs, where a clip comes
+once in each; see `EpochSampler`.
+"""
 
 
 class ClipItem(TypedDict):
@@ -52,7 +56,7 @@ class ClipDataset(Dataset[ClipItem]):
         flipped_labels: For each class of head `label` the class that a clip has once the transform has flipped it, as
             `labels_after_flip` gives them; none: the same.
         seed: Of the augmentation.
-        training: Whether frames are sampled, and transforms drawn, at random; the generator depends on (seed, epoch, clip id).
+        training: Whether frames are sampled, and transforms drawn, at random; the generator depends on (seed, turn, clip id).
         num_clips: Temporal views of a clip. Views are ordered crop by crop: crop 0 of every temporal view comes first.
 
     Raises:
@@ -109,11 +113,11 @@ class ClipDataset(Dataset[ClipItem]):
         Raises:
             DataError: If the clip cannot be read; the message names the clip, what is wrong with it and the cure.
         """
-        epoch, row = key
+        turn, row = key
         is_padding = row < 0
         row = ~row if is_padding else row
         clip = self.index[row]
-        generator = clip_generator(self.seed, epoch, clip.clip_id) if self.training else None
+        generator = clip_generator(self.seed, turn, clip.clip_id) if self.training else None
         frames, is_flipped = self._read(clip, generator)
         return {
             "clip": self._views(frames),

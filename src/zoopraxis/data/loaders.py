@@ -16,7 +16,7 @@ from zoopraxis.data.clips import ClipDataset, ClipItem, ClipKey
 from zoopraxis.data.sampling import IntArray
 from zoopraxis.errors import ConfigError, DataError
 
-__all__ = ["BatchSampler", "ClipBatch", "ClipLoader", "EpochSampler", "collate_clips"]
+__all__ = ["BatchSampler", "ClipBatch", "ClipLoader", "EpochSampler", "check_batch_size", "collate_clips"]
 
 
 class ClipBatch(TypedDict):
@@ -34,26 +34,32 @@ class ClipBatch(TypedDict):
 
 
 class EpochSampler:
-    """The clips of one epoch, in order, as keys (epoch, row) of a `ClipDataset`.
+    """The clips of one epoch, in order, as keys (turn, row) of a `ClipDataset`.
 
-    With several processes (`world_size`) each takes every `world_size`-th clip, so that one step of all of them is a contiguous
-    part of the order that a single process would take. All get equally many clips; where the number does not divide, `pad` says
-    what fills up: "repeat" takes clips from the order's beginning (training); "mark" gives those as `~row`, which makes items
-    with index -1 and no labels, so that each clip counts exactly once (validation and test).
+    An epoch may be several passes over the clips (`num_folds`), each in an order of its own, and in a pass a clip may come
+    several times side by side (`num_repeats`). Each time it has another turn, hence another augmentation: the turns of epoch e
+    are numbered from e * num_folds * num_repeats on.
+
+    With several processes (`world_size`) each takes every `world_size`-th clip, with all its repeats, so that one step of all
+    of them is a contiguous part of the order that a single process would take. All get equally many clips; where the number
+    does not divide, `pad` says what fills up: "repeat" takes clips from the order's beginning (training); "mark" gives those as
+    `~row`, which makes items with index -1 and no labels, so that each clip counts exactly once (validation and test).
 
     Args:
         num_clips: Clips of the whole data set.
         seed: Of the order.
-        shuffle: Whether each epoch has a random order, a function of (seed, epoch); else it is the index's.
+        shuffle: Whether each pass has a random order, a function of (seed, number of the pass); else it is the index's.
         rank: This process's number.
         world_size: The number of processes.
         pad: See above.
+        num_folds: Passes an epoch.
+        num_repeats: Times that a clip comes in a pass.
 
     Attributes:
         epoch: The epoch whose keys are given.
 
     Raises:
-        ValueError: If there are no clips, or `rank` is not below `world_size`.
+        ValueError: If a number is not positive, or `rank` is not below `world_size`.
     """
 
     def __init__(
@@ -65,9 +71,12 @@ class EpochSampler:
         rank: int = 0,
         world_size: int = 1,
         pad: Literal["repeat", "mark"] = "repeat",
+        num_folds: int = 1,
+        num_repeats: int = 1,
     ) -> None:
-        if num_clips < 1:
-            raise ValueError(f"num_clips ({num_clips}) must be at least 1")
+        for name, number in (("num_clips", num_clips), ("num_folds", num_folds), ("num_repeats", num_repeats)):
+            if number < 1:
+                raise ValueError(f"{name} ({number}) must be at least 1")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank ({rank}) must be at least 0 and less than world_size ({world_size})")
         self.num_clips = num_clips
@@ -76,6 +85,8 @@ class EpochSampler:
         self.rank = rank
         self.world_size = world_size
         self.pad = pad
+        self.num_folds = num_folds
+        self.num_repeats = num_repeats
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -83,21 +94,34 @@ class EpochSampler:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.num_clips // self.world_size)
+        return -(-self.num_clips * self.num_folds // self.world_size) * self.num_repeats
 
     def __iter__(self) -> Iterator[ClipKey]:
-        epoch = self.epoch
-        return ((epoch, row) for row in self.rows().tolist())
+        return ((turn, row) for turn, row in self.keys().tolist())
+
+    def keys(self) -> IntArray:
+        """This process's (turn, row) in this epoch, shape (len(self), 2), int64; rows are below 0 where they only fill up."""
+        passes = range(self.epoch * self.num_folds, (self.epoch + 1) * self.num_folds)
+        orders = [np.stack([np.full(self.num_clips, number), self._order(number)], axis=1) for number in passes]
+        keys = np.concatenate(orders).astype(np.int64)
+        num_keys = len(self) // self.num_repeats * self.world_size
+        filled = keys[np.arange(num_keys) % len(keys)]
+        if self.pad == "mark":
+            filled[len(keys) :, 1] = ~filled[len(keys) :, 1]
+        own = filled[self.rank :: self.world_size].repeat(self.num_repeats, axis=0)
+        own[:, 0] = own[:, 0] * self.num_repeats + np.arange(len(own)) % self.num_repeats
+        return own
 
     def rows(self) -> IntArray:
-        """This process's rows in this epoch, shape (len(self),), int64; below 0 where they only fill up."""
-        order = np.arange(self.num_clips)
-        if self.shuffle:
-            order = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, self.epoch]))).permutation(order)
-        filled = np.resize(order, len(self) * self.world_size)
-        if self.pad == "mark":
-            filled[self.num_clips :] = ~filled[self.num_clips :]
-        return filled[self.rank :: self.world_size]
+        """The rows of `keys`, shape (len(self),)."""
+        return self.keys()[:, 1]
+
+    def _order(self, number: int) -> IntArray:
+        """The rows in the order of the pass of this number, counted from the run's beginning."""
+        rows = np.arange(self.num_clips)
+        if not self.shuffle:
+            return rows
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, number]))).permutation(rows)
 
 
 class ClipLoader:
@@ -110,13 +134,14 @@ class ClipLoader:
     Args:
         dataset: The clips.
         sampler: Their order.
-        batch_size: Clips per batch; the last batch of an epoch may be smaller.
+        batch_size: Clips per batch, all repeats counted; the last batch of an epoch may be smaller.
         num_workers: Reading processes, each with one thread; 0 reads in this process.
         pin_memory: Whether batches are put into page-locked memory, from which copies to a GPU are faster.
         prefetch_factor: Batches that each worker reads ahead.
 
     Raises:
         ValueError: If `batch_size` is not positive.
+        ConfigError: If a batch would have only some of the repeats of a clip.
     """
 
     def __init__(
@@ -131,6 +156,7 @@ class ClipLoader:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size ({batch_size}) must be at least 1")
+        check_batch_size(batch_size, sampler.num_repeats)
         self.dataset = dataset
         self.sampler = sampler
         self.batch_size = batch_size
@@ -193,7 +219,8 @@ class ClipLoader:
         Raises:
             ConfigError: If the state is in the middle of an epoch that this loader would give in another order or division.
         """
-        is_inside = 0 < state["num_batches"] * state["clips_per_step"] < state["num_clips"]
+        clips_per_epoch = state["num_clips"] * state["num_folds"] * state["num_repeats"]
+        is_inside = 0 < state["num_batches"] * state["clips_per_step"] < clips_per_epoch
         for name, value in self._geometry().items():
             if is_inside and state[name] != value:
                 raise ConfigError(
@@ -220,8 +247,23 @@ class ClipLoader:
         return {
             "clips_per_step": self.batch_size * sampler.world_size,
             "num_clips": sampler.num_clips,
+            "num_folds": sampler.num_folds,
+            "num_repeats": sampler.num_repeats,
             "seed": sampler.seed,
         }
+
+
+def check_batch_size(batch_size: int, num_repeats: int) -> None:
+    """See that batches have all repeats of their clips.
+
+    Raises:
+        ConfigError: If one would have only some of a clip's.
+    """
+    if batch_size % num_repeats:
+        raise ConfigError(
+            f"data.batch_size is {batch_size}, but it counts all views of a clip, so that it must be divisible by "
+            f"data.num_repeats={num_repeats}; try {max(1, batch_size // num_repeats) * num_repeats}"
+        )
 
 
 def collate_clips(items: Sequence[ClipItem]) -> ClipBatch:
@@ -243,9 +285,9 @@ class BatchSampler:
         return -(-len(self.sampler) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[ClipKey]]:
-        epoch, rows = self.sampler.epoch, self.sampler.rows()
-        for start in range(self.first * self.batch_size, len(rows), self.batch_size):
-            yield [(epoch, row) for row in rows[start : start + self.batch_size].tolist()]
+        keys = self.sampler.keys()
+        for start in range(self.first * self.batch_size, len(keys), self.batch_size):
+            yield [(turn, row) for turn, row in keys[start : start + self.batch_size].tolist()]
 
 
 @dataclass(frozen=True)

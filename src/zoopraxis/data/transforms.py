@@ -22,7 +22,16 @@ from torch.nn.functional import interpolate
 from zoopraxis.data.crops import Crop, Cropper, MultiScaleCrop
 from zoopraxis.data.sampling import Generator
 
-__all__ = ["ClipTransform", "CropOrder", "Modality", "NumCrops", "TestTransform", "TrainTransform", "UInt8Array"]
+__all__ = [
+    "ClipTransform",
+    "CropOrder",
+    "FrameAugmentation",
+    "Modality",
+    "NumCrops",
+    "TestTransform",
+    "TrainTransform",
+    "UInt8Array",
+]
 
 UInt8Array = npt.NDArray[np.uint8]
 Modality = Literal["rgb", "flow"]
@@ -60,8 +69,16 @@ class ClipTransform(Protocol):
         ...
 
 
+class FrameAugmentation(Protocol):
+    """What `TrainTransform` does to RGB frames that are cropped and flipped: `RandAugment`, `ColorJitter`."""
+
+    def __call__(self, frames: Tensor, generator: Generator) -> Tensor:
+        """uint8 frames (N, 3, h, w) of one clip to as many of the same size; what is drawn holds for all of them."""
+        ...
+
+
 class TrainTransform:
-    """Crop, resize and flip, each decided once a clip.
+    """Crop, resize and flip, each decided once a clip, then further augmentations.
 
     Args:
         size: Height and width of the output, px.
@@ -70,6 +87,10 @@ class TrainTransform:
         modality: What the frames are.
         segment_length: Consecutive frames that are stacked on the channel axis.
         antialias: Whether frames are low-passed when they are made smaller.
+        augmentations: What follows, in this order; for RGB only.
+
+    Raises:
+        ValueError: If there are augmentations for flow.
     """
 
     num_crops = 1
@@ -83,13 +104,17 @@ class TrainTransform:
         modality: Modality = "rgb",
         segment_length: int = 1,
         antialias: bool = True,
+        augmentations: Sequence[FrameAugmentation] = (),
     ) -> None:
+        if augmentations and modality != "rgb":
+            raise ValueError(f"augmentations are for rgb, not for {modality}; leave them out")
         self.size = size
         self.crop: Cropper = MultiScaleCrop(size) if crop is None else crop
         self.flip = flip
         self.modality = modality
         self.segment_length = segment_length
         self.antialias = antialias
+        self.augmentations = tuple(augmentations)
 
     def __call__(self, frames: UInt8Array, generator: Generator | None) -> Tensor:
         """The clip of `apply`."""
@@ -114,6 +139,8 @@ class TrainTransform:
         is_flipped = bool(generator.random() < self.flip)
         if is_flipped:
             clip = _flip(clip, self.modality)
+        for augmentation in self.augmentations:
+            clip = augmentation(clip, generator)
         return _stack(clip, self.segment_length), is_flipped
 
 

@@ -16,12 +16,12 @@ from zoopraxis.epic.annotations import class_labels
 from zoopraxis.epic.vocabulary import HEADS
 from zoopraxis.errors import AnnotationError, ConfigError, DataError, did_you_mean
 from zoopraxis.evaluation.accuracy import check_labels
-from zoopraxis.evaluation.actions import action_hits, published_top_actions, top_actions
+from zoopraxis.evaluation.actions import ActionSource, TopActions, action_hits, published_top_actions, top_actions
 from zoopraxis.evaluation.metrics import Metric, MetricTable, accuracy_metric
 from zoopraxis.evaluation.ranking import class_ranks
 from zoopraxis.evaluation.results import Results
 
-__all__ = ["RecognitionLabels", "Softmax", "labels_of", "recognition_metrics"]
+__all__ = ["RecognitionLabels", "Softmax", "actions_by_views", "labels_of", "recognition_metrics"]
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -76,8 +76,12 @@ def recognition_metrics(
     tail_verbs: Collection[int] | None = None,
     tail_nouns: Collection[int] | None = None,
     softmax: Softmax = "row",
+    actions: ActionSource = "product",
 ) -> MetricTable:
     """The challenge's accuracies in percent, named as published: `all_verb_accuracy_at_1`, ..., `tail_action_accuracy_at_1`.
+
+    Where the results have actions of each view, the accuracies of the other kind of actions follow at the end, of all clips, as
+    `all_action_by_views_accuracy_at_1` or `all_action_by_product_accuracy_at_1` (and `at_5`).
 
     Args:
         results: Scores of the heads verb and noun, of any widths.
@@ -87,20 +91,23 @@ def recognition_metrics(
         tail_verbs: Rare verbs; with `tail_nouns` they give the tail block (top-1).
         tail_nouns: Rare nouns. An action is of the tail if its verb or its noun is.
         softmax: `row` ranks actions by the probabilities of each clip, `global` as published, over all clips together.
+        actions: Which actions the challenge's metrics are of: `product` of the averaged verbs and nouns, as the challenge forms
+            them where a submission has no actions, or by `views`, as a submission with the actions of each view has them.
 
     Returns:
         The metrics with their 95% intervals; a block without clips is left out, with a warning.
 
     Raises:
         DataError: If a head is missing, or labels do not fit the results.
-        ConfigError: If only one of the tail lists is given, or unseen participants without the clips' participants.
+        ConfigError: If only one of the tail lists is given, unseen participants without the clips' participants, or actions by
+            views with the softmax over all clips.
 
     Differs: the softmax is of each clip's own scores, as the challenge describes it; the published code takes it over all
     clips, which in float32 loses the order of actions whose scores lie far below the highest. Without any clip of the tail
     the tail metrics are left out with a warning, as the unseen ones are; the published code fails.
     """
     true = _check(results, labels)
-    hits = _hits(results, true, softmax)
+    hits = _hits(results, true, softmax, actions)
     everything = np.ones(len(results), dtype=np.bool_)
     metrics: list[Metric] = []
     warnings: list[str] = []
@@ -115,6 +122,10 @@ def recognition_metrics(
     if tail_verbs is not None and tail_nouns is not None:
         is_verb, is_noun = np.isin(true["verb"], list(tail_verbs)), np.isin(true["noun"], list(tail_nouns))
         _add_block("tail", {"verb": is_verb, "noun": is_noun, "action": is_verb | is_noun}, hits, metrics, warnings)
+    other: ActionSource = "product" if actions == "views" else "views"
+    if results.view_actions is not None:
+        in_other = _action_hits(results, true, softmax, other)
+        metrics += [_metric("all", f"action_by_{other}", k, in_other, everything) for k in (1, 5)]
     return MetricTable(tuple(metrics), tuple(warnings))
 
 
@@ -131,15 +142,47 @@ def _check(results: Results, labels: Mapping[str, IntArray]) -> dict[str, IntArr
     }
 
 
-def _hits(results: Results, true: Mapping[str, IntArray], softmax: Softmax) -> dict[str, dict[int, BoolArray]]:
+def _hits(
+    results: Results, true: Mapping[str, IntArray], softmax: Softmax, actions: ActionSource
+) -> dict[str, dict[int, BoolArray]]:
     """Task to k to whether each clip is right among the best k, shape (N,)."""
-    ranking = top_actions if softmax == "row" else published_top_actions
-    in_action = action_hits(ranking(results.scores["verb"], results.scores["noun"], 5), true["verb"], true["noun"])
-    hits: dict[str, dict[int, BoolArray]] = {"action": {1: in_action[:, 0], 5: np.logical_or.reduce(in_action, axis=1)}}
+    hits = {"action": _action_hits(results, true, softmax, actions)}
     for head in HEADS:
         ranks = class_ranks(results.scores[head], true[head])
         hits[head] = {1: ranks < 1, 5: ranks < 5}
     return hits
+
+
+def _action_hits(
+    results: Results, true: Mapping[str, IntArray], softmax: Softmax, source: ActionSource
+) -> dict[int, BoolArray]:
+    """k to whether each clip's action is right among the best k, shape (N,)."""
+    in_action = action_hits(_best_actions(results, softmax, source), true["verb"], true["noun"])
+    return {k: np.logical_or.reduce(in_action[:, :k], axis=1) for k in (1, 5)}
+
+
+def _best_actions(results: Results, softmax: Softmax, source: ActionSource) -> TopActions:
+    if source == "product":
+        ranking = top_actions if softmax == "row" else published_top_actions
+        return ranking(results.scores["verb"], results.scores["noun"], 5)
+    if softmax == "global":
+        raise ConfigError(
+            "actions by views have their probabilities already: leave out --global-softmax, or the actions by views"
+        )
+    return actions_by_views(results)
+
+
+def actions_by_views(results: Results) -> TopActions:
+    """The actions of each view that results carry.
+
+    Raises:
+        DataError: If they carry none.
+    """
+    if results.view_actions is None:
+        raise DataError(
+            "the results have no actions by views; test with several views into .npz or .safetensors, or use --actions product"
+        )
+    return results.view_actions
 
 
 def _metric(block: str, task: str, k: int, hits: Mapping[int, BoolArray], rows: BoolArray) -> Metric:

@@ -1,12 +1,15 @@
 """Submissions to the recognition challenge of EPIC-KITCHENS-100: a zip with one `test.json`.
 
 The JSON is `{"version", "challenge", "sls_pt", "sls_tl", "sls_td", "results": {narration_id: {"verb": {"0": score, ...},
-"noun": {"0": score, ...}}}}`, byte for byte as the published tool writes it for the same scores in the same order.
+"noun": {"0": score, ...}}}}`, byte for byte as the published tool writes it for the same scores in the same order. A clip may
+also have `"action": {"verb,noun": score, ...}` with its best actions; without them actions are judged by the product of verbs
+and nouns.
 
-Source: EPIC-KITCHENS C1-Action-Recognition, create_submission.py.
+Source: EPIC-KITCHENS C1-Action-Recognition, create_submission.py; the actions: TAdaConv, runs/submission_test.py.
 
 Differs: a submission with missing, unexpected or repeated ids, or with values that are not finite, is refused; the published
 tool writes it, and the challenge's server rejects it later. The zip's time stamps are fixed: equal results give equal files.
+Scores of actions are means over the views, as those of verbs and nouns are, where TAdaConv's are sums: the order is the same.
 """
 
 from __future__ import annotations
@@ -22,8 +25,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zoopraxis.epic.recognition import actions_by_views
 from zoopraxis.epic.vocabulary import HEADS
 from zoopraxis.errors import ConfigError, DataError
+from zoopraxis.evaluation.actions import PUBLISHED_NUM_ACTIONS, ActionSource, TopActions, top_actions
 from zoopraxis.evaluation.results import Results
 from zoopraxis.files import atomic_path
 
@@ -99,10 +104,20 @@ def check_submission(
             )
 
 
-def submission_json(results: Results, levels: SupervisionLevels) -> bytes:
-    """The content of `test.json`, with the clips in the order of the results."""
+def submission_json(results: Results, levels: SupervisionLevels, *, actions: ActionSource | None = None) -> bytes:
+    """The content of `test.json`, with the clips in the order of the results.
+
+    Args:
+        results: The scores to submit.
+        levels: How much supervision they used.
+        actions: What the best 100 actions of each clip are from: the `product` of its verbs and nouns (TAdaConv's "calculate"),
+            or its `views` (TAdaConv's "sum"); none: the clips have no actions.
+
+    Raises:
+        DataError: If actions by views are asked for and the results have none.
+    """
     head = {"version": VERSION, "challenge": CHALLENGE, **asdict(levels)}
-    return b"".join([json.dumps(head)[:-1].encode(), b', "results": {', *_entries(results), b"}}"])
+    return b"".join([json.dumps(head)[:-1].encode(), b', "results": {', *_entries(results, _actions(results, actions)), b"}}"])
 
 
 def write_submission(
@@ -112,16 +127,17 @@ def write_submission(
     *,
     expected_ids: Collection[str] | None = None,
     classes: Mapping[str, int] = HEADS,
+    actions: ActionSource | None = None,
 ) -> None:
-    """Write the zip to upload, in one step; the arguments are those of `check_submission`.
+    """Write the zip to upload, in one step; the arguments are those of `check_submission` and `submission_json`.
 
     Raises:
-        DataError: If `check_submission` refuses the results, or the file cannot be written.
+        DataError: If `check_submission` refuses the results, they lack the actions asked for, or the file cannot be written.
     """
     check_submission(results, expected_ids=expected_ids, classes=classes)
     member = zipfile.ZipInfo(MEMBER, _EARLIEST_TIME)
     member.external_attr = _READABLE_FILE
-    content = submission_json(results, levels)
+    content = submission_json(results, levels, actions=actions)
     try:
         with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             archive.writestr(member, content, zipfile.ZIP_DEFLATED, _COMPRESSION_LEVEL)
@@ -131,6 +147,8 @@ def write_submission(
 
 def read_submission(path: str | Path) -> tuple[Results, SupervisionLevels]:
     """Read a submission, whoever wrote it, checking its form; `check_submission` checks ids and numbers of classes.
+
+    Actions are passed over: their scores may be of any scale.
 
     Raises:
         DataError: If the file is no submission to this challenge.
@@ -156,16 +174,31 @@ def read_submission(path: str | Path) -> tuple[Results, SupervisionLevels]:
     return Results(np.array(list(entries), dtype=np.str_), scores), levels
 
 
-def _entries(results: Results) -> Iterator[bytes]:
-    verbs, nouns = (_numbered(results.scores[head]) for head in HEADS)
-    for number, (clip_id, verb, noun) in enumerate(zip(results.clip_ids.tolist(), verbs, nouns, strict=True)):
+def _actions(results: Results, source: ActionSource | None) -> TopActions | None:
+    if source is None:
+        return None
+    if source == "product":
+        return top_actions(results.scores["verb"], results.scores["noun"], PUBLISHED_NUM_ACTIONS)
+    return actions_by_views(results)
+
+
+def _entries(results: Results, actions: TopActions | None) -> Iterator[bytes]:
+    tasks = {head: _numbered(results.scores[head]) for head in HEADS}
+    if actions is not None:
+        tasks["action"] = _paired(actions)
+    for number, (clip_id, *scores) in enumerate(zip(results.clip_ids.tolist(), *tasks.values(), strict=True)):
         comma = ", " if number else ""
-        yield f"{comma}{json.dumps(clip_id)}: {json.dumps({'verb': verb, 'noun': noun})}".encode()
+        yield f"{comma}{json.dumps(clip_id)}: {json.dumps(dict(zip(tasks, scores, strict=True)))}".encode()
 
 
 def _numbered(scores: npt.NDArray[np.float32]) -> Iterator[dict[str, float]]:
     names = [str(number) for number in range(scores.shape[1])]
     return (dict(zip(names, row.tolist(), strict=True)) for row in scores)
+
+
+def _paired(actions: TopActions) -> Iterator[dict[str, float]]:
+    rows = zip(actions.verbs.tolist(), actions.nouns.tolist(), actions.probabilities.tolist(), strict=True)
+    return ({f"{v},{n}": score for v, n, score in zip(*row, strict=True)} for row in rows)
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any] | npt.NDArray[np.float32]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoopraxis.errors import DataError
-from zoopraxis.evaluation.actions import action_hits, top_actions
+from zoopraxis.evaluation.actions import TopActions, action_hits, top_actions
 from zoopraxis.evaluation.ranking import class_ranks
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "head_accuracies",
     "per_class_accuracy",
     "top_k_accuracy",
+    "view_action_accuracies",
     "wilson_interval",
 ]
 
@@ -80,6 +81,17 @@ def head_accuracies(scores: Mapping[str, FloatArray], labels: Mapping[str, IntAr
         hits = action_hits(top_actions(scores["verb"], scores["noun"], 5), true["verb"], true["noun"])
         accuracies |= {f"action_acc@{k}": 100 * float(hits[:, :k].any(axis=1).mean()) for k in (1, 5)}
     return accuracies
+
+
+def view_action_accuracies(actions: TopActions, labels: Mapping[str, IntArray]) -> dict[str, float]:
+    """Top-1 and top-5 accuracies in percent of actions that were formed of each view, named `action_by_views_acc@<k>`.
+
+    Args:
+        actions: The best actions of N clips.
+        labels: Verb and noun of each clip, shape (N,).
+    """
+    hits = action_hits(actions, labels["verb"], labels["noun"])
+    return {f"action_by_views_acc@{k}": 100 * float(hits[:, :k].any(axis=1).mean()) for k in (1, 5)}
 
 
 def confusion_matrix(labels_N: IntArray, predictions_N: IntArray, num_classes: int) -> IntArray:

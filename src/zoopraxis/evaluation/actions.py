@@ -4,28 +4,46 @@ An action's probability is the product of its verb's and its noun's, so the best
 of the i-th verb and the j-th noun (counted from 1) has at least i*j - 1 others that score no less, and can be among the best k
 only where i*j <= k. For k = 5 that leaves 10 of EPIC-KITCHENS-100's 29,100 pairs.
 
+Of a clip in several views there are two kinds of actions: the product of the averaged verbs and nouns, which any results file
+gives, and the average of each view's product, whose best actions a test of several views keeps (`Results.view_actions`). The
+second knows which verb was seen together with which noun.
+
 N clips, V verbs, M nouns, P candidate pairs, A actions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from zoopraxis.errors import DataError
 from zoopraxis.evaluation.probabilities import log_softmax
 from zoopraxis.evaluation.ranking import top_k_classes
 
-__all__ = ["PUBLISHED_NUM_ACTIONS", "TopActions", "action_hits", "published_top_actions", "top_actions"]
+__all__ = [
+    "PUBLISHED_NUM_ACTIONS",
+    "ActionSource",
+    "TopActions",
+    "action_hits",
+    "check_view_actions",
+    "published_top_actions",
+    "top_actions",
+]
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.floating]
+ActionSource = Literal["product", "views"]
+"""Where actions come from: the product of the averaged verbs and nouns, or the average of each view's product."""
 
 PUBLISHED_NUM_ACTIONS = 100
 """Verbs, nouns and actions a clip that the published evaluation keeps."""
 
 _CHUNK = 256
+_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +53,26 @@ class TopActions:
     Attributes:
         verbs: Verb of each action, shape (N, A), int64.
         nouns: Noun of each action, shape (N, A), int64.
-        probabilities: Verb's times noun's probability, shape (N, A).
+        probabilities: Verb's times noun's probability, shape (N, A); of several views, the mean of their products.
     """
 
     verbs: IntArray
     nouns: IntArray
     probabilities: FloatArray
+
+    @classmethod
+    def from_classes(cls, classes_NA: npt.NDArray[np.integer], probabilities_NA: FloatArray, num_nouns: int) -> Self:
+        """Actions from their class numbers, verb * num_nouns + noun."""
+        verbs, nouns = np.divmod(classes_NA.astype(np.int64), num_nouns)
+        return cls(verbs, nouns, probabilities_NA)
+
+    def classes(self, num_nouns: int) -> IntArray:
+        """Class number of each action, verb * num_nouns + noun, shape (N, A)."""
+        return self.verbs * num_nouns + self.nouns
+
+    def take(self, rows: IntArray) -> Self:
+        """The actions of some clips, in the order given."""
+        return type(self)(self.verbs[rows], self.nouns[rows], self.probabilities[rows])
 
 
 def top_actions(verb_scores_NV: FloatArray, noun_scores_NM: FloatArray, k: int) -> TopActions:
@@ -96,6 +128,40 @@ def published_top_actions(verb_scores_NV: FloatArray, noun_scores_NM: FloatArray
         )
     best_verbs, best_nouns, probabilities = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
     return TopActions(best_verbs, best_nouns, probabilities)
+
+
+def check_view_actions(actions: TopActions, *, num_clips: int, heads: Mapping[str, int]) -> None:
+    """Refuse actions that cannot be the best ones of these clips.
+
+    Args:
+        actions: The actions.
+        num_clips: Number of clips that they should be of.
+        heads: Head name to number of classes.
+
+    Raises:
+        DataError: If a head is missing, shapes differ, an action is out of range or repeated within a clip, or its probability
+            is not in [0, 1] or greater than that of the one before.
+    """
+    if not {"verb", "noun"} <= heads.keys():
+        raise DataError(f"actions need the scores of heads verb and noun beside them, but the heads are {', '.join(heads)}")
+    shapes = {array.shape for array in (actions.verbs, actions.nouns, actions.probabilities)}
+    shape = actions.verbs.shape
+    if len(shapes) > 1 or len(shape) != 2 or shape[0] != num_clips or shape[1] == 0:
+        found = ", ".join(str(shape) for shape in sorted(shapes))
+        raise DataError(f"actions must have shape ({num_clips}, actions of a clip) in all their arrays, not {found}")
+    for head, numbers in (("verb", actions.verbs), ("noun", actions.nouns)):
+        out = numbers[(numbers < 0) | (numbers >= heads[head])]
+        if len(out):
+            raise DataError(f"an action has {head} {out[0]}, outside [0, {heads[head] - 1}], the classes that were scored")
+    ordered = np.sort(actions.classes(heads["noun"]), axis=1)
+    if (np.diff(ordered, axis=1) == 0).any():
+        raise DataError("an action stands twice among the best ones of a clip; test again")
+    probabilities = actions.probabilities
+    is_right = np.isfinite(probabilities) & (probabilities >= 0) & (probabilities <= 1 + _TOLERANCE)
+    if not is_right.all():
+        raise DataError(f"an action has the probability {probabilities[~is_right][0]}, which is outside [0, 1]; test again")
+    if (np.diff(probabilities, axis=1) > 0).any():
+        raise DataError("the actions of a clip are not in the order of their probabilities, the greatest first; test again")
 
 
 def action_hits(actions: TopActions, verbs_N: IntArray, nouns_N: IntArray) -> npt.NDArray[np.bool_]:

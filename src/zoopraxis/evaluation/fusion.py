@@ -38,6 +38,9 @@ def fuse(
             probabilities, which is kept as log-probabilities, so that a softmax gives it back.
         names: What messages call the results, e.g. their files; "results 1", "results 2", ... by default.
 
+    Actions of each view are left out: the best ones that two files keep of a clip are not the same ones. A fused file has the
+    product of its verbs and nouns.
+
     Returns:
         Results whose meta tell the averaging, the weights (with the sum 1) and the meta of what was fused.
 

@@ -2,11 +2,14 @@
 
 Four formats, told by the suffix:
 
-* `.npz`: `clip_ids` (strings), one float32 array (clips, classes) a head under the head's name, `meta` (JSON).
+* `.npz`: `clip_ids` (strings), one float32 array (clips, classes) a head under the head's name, `meta` (JSON); where a test
+  formed actions of each view, also `action_classes` (int32, verb * nouns + noun) and `action_scores` (float32), both
+  (clips, best actions), the best first.
 * `.safetensors`: the same arrays; the ids as UTF-8 bytes, shape (clips, longest id), padded with zeros; `heads` (their order)
   and `meta` in the header's entry `zoopraxis` (JSON).
 * `.pkl` and `.pt`: what the EPIC-KITCHENS-100 baselines write and read: `verb_output`, `noun_output`, `narration_id`,
-  `video_id`, as a dict of arrays or a list of one dict a clip. Read without running anything. They have no place for meta.
+  `video_id`, as a dict of arrays or a list of one dict a clip. Read without running anything. They have no place for meta and
+  actions.
 
 Source: EPIC-KITCHENS C1 baselines, test.py and the loader of fuse.py and evaluate.py.
 
@@ -28,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoopraxis.errors import DataError, did_you_mean
+from zoopraxis.evaluation.actions import TopActions, check_view_actions
 from zoopraxis.files import atomic_path, write_bytes
 from zoopraxis.pickles import load_pickle, save_pickle, save_torch_archive
 
@@ -37,6 +41,7 @@ FloatArray = npt.NDArray[np.float32]
 StrArray = npt.NDArray[np.str_]
 
 _IDS, _META, _HEADS, _HEADER = "clip_ids", "meta", "heads", "zoopraxis"
+_ACTION_CLASSES, _ACTION_SCORES = "action_classes", "action_scores"
 _OUTPUT = "_output"
 _LEGACY_IDS = "narration_id"
 
@@ -50,14 +55,18 @@ class Results:
         scores: Head name to scores, shape (N, classes), float32, finite: logits, or log-probabilities where probabilities of
             several views or models were averaged.
         meta: How the scores came about, JSON-able: `averaging` ("score" or "prob"), `views`, `model`, `split`, ...
+        view_actions: The best actions of each clip, if several views were tested: the mean of each view's product of a verb's
+            and a noun's probability.
 
     Raises:
-        DataError: If there is no clip or no head, lengths differ, an id is repeated, or a score is NaN or infinite.
+        DataError: If there is no clip or no head, lengths differ, an id is repeated, a score is NaN or infinite, or the actions
+            do not fit the clips and heads (`check_view_actions`).
     """
 
     clip_ids: StrArray
     scores: Mapping[str, FloatArray]
     meta: Mapping[str, Any] = field(default_factory=dict)
+    view_actions: TopActions | None = None
 
     def __post_init__(self) -> None:
         clip_ids = np.asarray(self.clip_ids)
@@ -80,7 +89,9 @@ class Results:
 
     def take(self, rows: npt.NDArray[np.int64]) -> Results:
         """The results of some rows, in the order given."""
-        return Results(self.clip_ids[rows], {head: scores[rows] for head, scores in self.scores.items()}, self.meta)
+        scores = {head: scores[rows] for head, scores in self.scores.items()}
+        actions = None if self.view_actions is None else self.view_actions.take(rows)
+        return Results(self.clip_ids[rows], scores, self.meta, actions)
 
 
 def load_results(path: str | Path) -> Results:
@@ -103,7 +114,7 @@ def load_results(path: str | Path) -> Results:
 
 
 def save_results(results: Results, path: str | Path) -> None:
-    """Write a results file, in one step. `.pkl` and `.pt` are for the baselines' tools and lose `meta`.
+    """Write a results file, in one step. `.pkl` and `.pt` are for the baselines' tools and lose `meta` and `view_actions`.
 
     Raises:
         DataError: If the suffix is unknown, a head has a name that the format needs for itself, or the disk is full.
@@ -112,7 +123,7 @@ def save_results(results: Results, path: str | Path) -> None:
     writer = _WRITERS.get(file.suffix.lower())
     if writer is None:
         raise DataError(f"cannot write results to {file}; the suffix must be one of {', '.join(RESULTS_SUFFIXES)}")
-    reserved = {_IDS, _META} & set(results.scores)
+    reserved = {_IDS, _META, _ACTION_CLASSES, _ACTION_SCORES} & set(results.scores)
     if reserved:
         raise DataError(f"a head may not be called {min(reserved)!r} in a results file; rename it")
     try:
@@ -135,6 +146,8 @@ def _check(results: Results) -> None:
         if len(bad):
             first = results.clip_ids[bad[0]]
             raise DataError(f"head {head!r} has NaN or infinite scores for {len(bad)} clips, first {first!s}; test again")
+    if results.view_actions is not None:
+        check_view_actions(results.view_actions, num_clips=len(results), heads=results.heads)
 
 
 def _as_scores(head: str, values: Any) -> FloatArray:
@@ -165,11 +178,13 @@ def _read_npz(file: Path) -> Results:
     if _IDS not in arrays:
         return _from_columns(arrays)
     meta = _parse_meta(str(arrays.pop(_META, "{}")))
-    return Results(arrays.pop(_IDS), arrays, meta)
+    actions = _pop_actions(arrays)
+    return Results(arrays.pop(_IDS), arrays, meta, actions)
 
 
 def _write_npz(results: Results, file: Path) -> None:
-    arrays: dict[str, Any] = {_IDS: results.clip_ids, **results.scores, _META: np.array(json.dumps(dict(results.meta)))}
+    arrays: dict[str, Any] = {_IDS: results.clip_ids, **results.scores, **_action_arrays(results)}
+    arrays[_META] = np.array(json.dumps(dict(results.meta)))
     with atomic_path(file) as temporary:
         np.savez(temporary, **arrays)
 
@@ -190,9 +205,10 @@ def _read_safetensors(file: Path) -> Results:
         raise DataError(f"{_IDS!r} must be UTF-8 bytes of shape (clips, longest id), not {padded.dtype} {padded.shape}")
     ids = np.ascontiguousarray(padded).view(f"S{padded.shape[1]}")[:, 0]
     stored = _parse_meta(header.get(_HEADER, "{}"))
+    actions = _pop_actions(arrays)
     order = [head for head in stored.get(_HEADS, []) if head in arrays]
     heads = dict.fromkeys([*order, *arrays])
-    return Results(ids, {head: arrays[head] for head in heads}, stored.get(_META, {}))
+    return Results(ids, {head: arrays[head] for head in heads}, stored.get(_META, {}), actions)
 
 
 def _write_safetensors(results: Results, file: Path) -> None:
@@ -202,7 +218,31 @@ def _write_safetensors(results: Results, file: Path) -> None:
     padded = np.ascontiguousarray(encoded).view(np.uint8).reshape(len(results), -1)
     arrays = {head: np.ascontiguousarray(scores) for head, scores in results.scores.items()}
     header = {_HEADS: list(arrays), _META: dict(results.meta)}  # one entry: the format sorts arrays, and its entries at random
-    write_bytes(file, save({_IDS: padded, **arrays}, metadata={_HEADER: json.dumps(header)}))
+    tensors: dict[str, npt.NDArray[Any]] = {_IDS: padded, **arrays, **_action_arrays(results)}
+    write_bytes(file, save(tensors, metadata={_HEADER: json.dumps(header)}))
+
+
+def _action_arrays(results: Results) -> dict[str, npt.NDArray[Any]]:
+    actions = results.view_actions
+    if actions is None:
+        return {}
+    classes = np.ascontiguousarray(actions.classes(results.heads["noun"]), dtype=np.int32)
+    return {_ACTION_CLASSES: classes, _ACTION_SCORES: np.ascontiguousarray(actions.probabilities, dtype=np.float32)}
+
+
+def _pop_actions(arrays: dict[str, Any]) -> TopActions | None:
+    """Take the actions out of a file's arrays; what is left are the heads' scores."""
+    classes, scores = arrays.pop(_ACTION_CLASSES, None), arrays.pop(_ACTION_SCORES, None)
+    if classes is None and scores is None:
+        return None
+    if classes is None or scores is None:
+        absent = _ACTION_CLASSES if classes is None else _ACTION_SCORES
+        raise DataError(f"it has actions but no array {absent!r}; test again")
+    if classes.dtype.kind not in "iu" or scores.dtype.kind != "f":
+        raise DataError(f"its actions must be whole numbers and their scores floats, not {classes.dtype} and {scores.dtype}")
+    nouns = arrays.get("noun")
+    num_nouns = nouns.shape[-1] if nouns is not None and nouns.ndim else 0
+    return TopActions.from_classes(classes, scores, max(1, num_nouns))
 
 
 def _parse_meta(text: str) -> dict[str, Any]:

@@ -6,23 +6,28 @@ import json
 import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 
-from zoopraxis.errors import CheckpointError
+from zoopraxis.errors import CheckpointError, DataError
+from zoopraxis.pickles import load_pickle
 
-__all__ = ["RECORD_KEY", "fetch", "read_archive"]
+__all__ = ["RECORD_KEY", "choose_weights", "fetch", "read_archive"]
 
 RECORD_KEY = "zoopraxis"
 """Where a checkpoint of ours keeps the record that `load_model` builds the network from."""
 
-_WEIGHTS = ("state_dict", "model_state")
+_WEIGHTS = ("state_dict", "model_state", "model")
 _OPTIMIZERS = ("optimizer_states", "optimizer_state", "optimizer")
 """Where checkpoints keep the weights, and the optimizer's state, which only a resumed training needs."""
+_PUBLISHED_AVERAGE = "model_ema_state"
+_OUR_LAST = "current_model_state"
+"""Where TAdaConv's checkpoints keep averaged weights beside the last, and ours the last beside averaged ones."""
 _INERT_PACKAGES = frozenset(
     {
         "omegaconf",
@@ -50,15 +55,16 @@ _CONTAINERS: dict[str, Any] = {
 
 
 def read_archive(path: str | Path, *, map_location: str | torch.device = "cpu") -> dict[str, Any]:
-    """Read a checkpoint: `.safetensors`, or what `torch.save` wrote.
+    """Read a checkpoint: `.safetensors`, what `torch.save` wrote, or a TorchScript archive (OpenAI's CLIP).
 
     Objects of the configuration and logging libraries of published checkpoints (OmegaConf, Lightning, mmengine, NumPy) become
     plain values where they are tables or lists, and stand-ins without behavior where not; none of those libraries is needed.
+    Of a TorchScript archive the tensors of its modules are taken, named as in the module's state; its code is not read.
 
     Returns:
-        At least `state_dict` (name to tensor), under which the weights of TAdaConv's code base (`model_state`) stand, too;
-        beside it what else the file holds but the optimizer's state: `hyper_parameters`, `meta`, `cfg`, averaged weights
-        (`model_ema_state`) or the record `zoopraxis`.
+        At least `state_dict` (name to tensor), under which the weights of TAdaConv's code base (`model_state`) and of
+        ConvNeXt's (`model`) stand, too; beside it what else the file holds but the optimizer's state: `hyper_parameters`,
+        `meta`, `cfg`, averaged weights (`model_ema_state`) or the record `zoopraxis`.
 
     Raises:
         CheckpointError: If the file is missing, broken, holds no tensors by name, or names anything that could run code.
@@ -76,6 +82,39 @@ def read_archive(path: str | Path, *, map_location: str | torch.device = "cpu") 
         raise CheckpointError(f"{path} holds no tensors by name; give a file with a state_dict")
     extras = {} if holder is None else {k: v for k, v in contents.items() if k not in (holder, *_OPTIMIZERS)}
     return {**{str(key): _plain(value) for key, value in extras.items()}, "state_dict": tensors}
+
+
+def choose_weights(
+    archive: Mapping[str, Any], path: str | Path, *, averaged: bool | None
+) -> tuple[dict[str, torch.Tensor], str]:
+    """The averaged or the last weights of a checkpoint.
+
+    Args:
+        archive: As `read_archive` gives it.
+        path: For messages.
+        averaged: None: the weights that the file gives by itself, which in ours are the averaged ones.
+
+    Returns:
+        The tensors by name, and words to add to what was found.
+
+    Raises:
+        CheckpointError: If averaged weights are wanted and there are none.
+    """
+    weights: dict[str, torch.Tensor] = archive["state_dict"]
+    average, last = (
+        {name: value for name, value in archive.get(key, {}).items() if isinstance(value, torch.Tensor)}
+        for key in (_PUBLISHED_AVERAGE, _OUR_LAST)
+    )
+    has_both = any(name.startswith("ema.") for name in weights)
+    if averaged and average:
+        return average, f", its averaged weights ({_PUBLISHED_AVERAGE})"
+    if averaged and not (last or has_both):
+        raise CheckpointError(f"{path} holds no averaged weights; leave averaged out, or name a file that has them")
+    if averaged is False and last:
+        return last, f", its last weights ({_OUR_LAST})"
+    if averaged is False and has_both:
+        weights = {name: value for name, value in weights.items() if not name.startswith("ema.")}
+    return weights, f"; its averaged weights ({_PUBLISHED_AVERAGE}) are left" if average else ""
 
 
 def fetch(url: str, file_name: str) -> Path:
@@ -134,6 +173,8 @@ def _read_safetensors(path: Path, map_location: str | torch.device) -> dict[str,
 
 
 def _read_torch(path: Path, map_location: str | torch.device) -> Any:
+    if _is_torchscript(path):
+        return {name: tensor.to(map_location) for name, tensor in _read_modules(path).items()}
     try:
         with torch.serialization.safe_globals(_stand_ins(path)):
             return torch.load(path, map_location=map_location, weights_only=True)
@@ -141,6 +182,31 @@ def _read_torch(path: Path, map_location: str | torch.device) -> Any:
         raise CheckpointError(f"cannot read the checkpoint {path} safely: {_reason(error)}; nothing was run") from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {_reason(error)}; is the file whole?") from error
+
+
+def _is_torchscript(path: Path) -> bool:
+    """As torch tells it: such an archive has the constants of its code beside its data."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return {name.rpartition("/")[2] for name in archive.namelist()} >= {"constants.pkl", "data.pkl"}
+
+
+def _read_modules(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a TorchScript archive's modules, by name."""
+    try:
+        modules = load_pickle(path)
+    except DataError as error:
+        raise CheckpointError(f"cannot read the TorchScript archive: {error}") from error
+    return dict(_named_tensors(modules, "")) if isinstance(modules, Mapping) else {}
+
+
+def _named_tensors(module: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, value in module.items():
+        if isinstance(value, np.ndarray):
+            yield f"{prefix}{name}", torch.from_numpy(value)
+        elif isinstance(value, Mapping):
+            yield from _named_tensors(value, f"{prefix}{name}.")
 
 
 def _stand_ins(path: Path) -> list[Any]:

@@ -159,7 +159,7 @@ enter_layout(
         name="zoopraxis",
         publisher="Zoopraxis",
         recognizes=_has(re.escape(NETWORK)),
-        rules=_rules((r"((?:backbone\.network|classifiers|projection|relation)\..+)", r"\1")),
+        rules=_rules((r"(.+)", r"\1")),
         infer=infer_resnet,
         preprocess=_preprocess_baseline,
     )

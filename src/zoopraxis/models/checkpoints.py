@@ -15,9 +15,9 @@ from torch import Tensor
 from zoopraxis.backbones.image import ImageBackbone, first_convolution, inflate_kernel
 from zoopraxis.errors import CheckpointError, ConfigError, did_you_mean
 from zoopraxis.files import write_bytes
-from zoopraxis.models.archives import RECORD_KEY, fetch, read_archive
+from zoopraxis.models.archives import RECORD_KEY, choose_weights, fetch, read_archive
 from zoopraxis.models.base import VideoModel
-from zoopraxis.models.build import MODELS, create_model, load_families
+from zoopraxis.models.build import MODELS, ModelKind, create_model, load_families
 from zoopraxis.models.inference import describe, title
 from zoopraxis.models.key_layouts import NETWORK, MappedWeights, PublishedFile, map_keys, split_classifier
 from zoopraxis.models.misfits import refuse_length, refuse_misfit, refuse_other_module, refuse_other_places
@@ -45,14 +45,18 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def load_model(
-    source: str | Path, *, architecture: Architecture | None = None, map_location: str | torch.device = "cpu"
+    source: str | Path,
+    *,
+    architecture: Architecture | None = None,
+    averaged: bool | None = None,
+    map_location: str | torch.device = "cpu",
 ) -> VideoModel:
     """Load a network with its weights and its preprocessing.
 
     Read are checkpoints of ours and of every layout in `key_layouts.LAYOUTS`: of the EPIC-KITCHENS-100 baselines (Lightning),
     of TSM's and TANet's authors, of mmaction2 and of TAdaConv's authors; tensors only, nothing in the file is run. Every key
-    must be used or stand in `key_layouts.IGNORED`. Of a file of TAdaConv's authors the last weights are taken and the averaged
-    ones (`model_ema_state`) left; the published code evaluates either.
+    must be used or stand in `key_layouts.IGNORED`. Of a file that has both averaged and last weights, ours give the averaged
+    ones, which validation saw, and those of TAdaConv's authors the last; `averaged` chooses otherwise.
 
     Args:
         source: A file, a URL, or a name in `WEIGHTS` (`zoopraxis models` lists them).
@@ -60,6 +64,7 @@ def load_model(
             `create_model`. What is missing is told from keys, shapes and the configuration in the file. Keys do not tell
             `num_segments` (but of TRN and TANet), `shift_div` or how the classes belong to heads (397 are taken as 97 verbs and
             300 nouns).
+        averaged: Take the moving average of the weights (true) or the last (false); none: see above.
         map_location: The device of the network.
 
     Returns:
@@ -68,8 +73,8 @@ def load_model(
         network and its layout in words; and of published weights that are named `evaluation`, how they were tested.
 
     Raises:
-        CheckpointError: If the source is missing, broken or unsafe, or is of another architecture; the message names what the
-            file holds and the first keys and shapes that do not fit.
+        CheckpointError: If the source is missing, broken or unsafe, has no averaged weights where they are wanted, or is of
+            another architecture; the message names what the file holds and the first keys and shapes that do not fit.
         ConfigError: If `architecture` names something unknown.
     """
     load_families()
@@ -77,7 +82,8 @@ def load_model(
     if isinstance(architecture, str) and "." in architecture:
         published, architecture = WEIGHTS.get(architecture), None
     archive = read_archive(path, map_location=map_location)
-    mapped = map_keys(archive["state_dict"])
+    tensors, which = choose_weights(archive, path, averaged=averaged)
+    mapped = map_keys(tensors, is_ours=RECORD_KEY in archive)
     given = _given(architecture, published)
     if RECORD_KEY in archive:
         model, record = _build_recorded(archive[RECORD_KEY], given, path)
@@ -85,8 +91,7 @@ def load_model(
         model = _build_inferred(mapped, archive, given, published, path)
         record = model_record(model)
     _load_strictly(model, mapped, path)
-    averaged = "; its averaged weights (model_ema_state) are left" if "model_ema_state" in archive else ""
-    found = f"{describe(model.architecture)} in the layout of {mapped.layout.publisher}{averaged}"
+    found = f"{describe(model.architecture)} in the layout of {mapped.layout.publisher}{which}"
     model.record = {**record, "found": found}
     if published is not None:
         model.record["evaluation"] = dataclasses.asdict(published.evaluations[0])
@@ -101,7 +106,8 @@ def initialize(model: VideoModel, source: str | Path) -> list[str]:
 
     Args:
         model: Changed in place.
-        source: As for `load_model`; also weights of the image network alone, in timm's or torchvision's keys.
+        source: As for `load_model`; also weights of the image network alone, in timm's or torchvision's keys, or of the one
+            that a network over whole clips is expanded from.
 
     Returns:
         Names of the model's tensors that kept their values: heads of other widths, parameters of new temporal modules.
@@ -113,24 +119,57 @@ def initialize(model: VideoModel, source: str | Path) -> list[str]:
     load_families()
     path, _ = _locate(source)
     archive = read_archive(path)
-    mapped = map_keys(archive["state_dict"])
-    record = archive.get(RECORD_KEY)
-    refuse_other_module(model, mapped, record.get("model") if isinstance(record, Mapping) else None, path)
-    refuse_length(model, mapped, path)
-    joint = mapped.tensors.get("classifier.weight")
-    fits = joint is not None and joint.shape[0] == sum(model.heads.values())
-    tensors = split_classifier(mapped, model.heads) if fits else dict(mapped.tensors)
+    mapped = map_keys(archive["state_dict"], is_ours=RECORD_KEY in archive)
     expected = model.state_dict()
-    _widen(model, tensors)
-    taken = {
-        key: tensor
-        for key, tensor in tensors.items()
-        if key.startswith(NETWORK) or (key in expected and expected[key].shape == tensor.shape)
-    }
-    may_stay = {key for key in expected if not key.startswith(NETWORK) or ".temporal." in key}
+    kind = MODELS.get(model.architecture["name"])
+    if kind.variants and mapped.layout.name == "image":
+        taken = _expand(model, kind, mapped, path)
+        may_stay = expected.keys() - taken.keys()
+    else:
+        taken = _own_weights(model, kind, mapped, archive, path)
+        may_stay = {key for key in expected if not _is_body(key, kind) or ".temporal." in key}
     refuse_misfit(model, taken, mapped, path, may_stay=may_stay)
     model.load_state_dict(taken, strict=False)
     return [key for key in expected if key not in taken]
+
+
+def _expand(model: VideoModel, kind: ModelKind, mapped: MappedWeights, path: Path) -> dict[str, Tensor]:
+    """Initial weights of a network over whole clips from an image network's."""
+    if kind.expand is None:
+        raise CheckpointError(
+            f"{path} holds an image network, from which {kind.title} cannot start; name weights of {kind.title} or none"
+        )
+    try:
+        return kind.expand(model, {key.removeprefix(NETWORK): tensor for key, tensor in mapped.tensors.items()})
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _own_weights(
+    model: VideoModel, kind: ModelKind, mapped: MappedWeights, archive: Mapping[str, Any], path: Path
+) -> dict[str, Tensor]:
+    """The tensors of a file of the network's own kind that it can take: its whole body, and the heads that fit."""
+    record = archive.get(RECORD_KEY)
+    refuse_other_module(model, mapped, record.get("model") if isinstance(record, Mapping) else None, path)
+    joint = mapped.tensors.get("classifier.weight")
+    fits = joint is not None and joint.shape[0] == sum(model.heads.values())
+    tensors = split_classifier(mapped, model.heads) if fits else dict(mapped.tensors)
+    if kind.adapt is not None:
+        tensors = kind.adapt(model, tensors)
+    else:
+        refuse_length(model, mapped, path)
+    if not kind.variants:
+        _widen(model, tensors)
+    expected = model.state_dict()
+    return {
+        key: tensor
+        for key, tensor in tensors.items()
+        if _is_body(key, kind) or (key in expected and expected[key].shape == tensor.shape)
+    }
+
+
+def _is_body(key: str, kind: ModelKind) -> bool:
+    return key.startswith("backbone." if kind.variants else NETWORK)
 
 
 def model_record(

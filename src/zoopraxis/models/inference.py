@@ -10,12 +10,14 @@ from torch import Tensor
 
 from zoopraxis.errors import CheckpointError
 from zoopraxis.models.build import MODELS
+from zoopraxis.models.clip_families import family_of
 from zoopraxis.models.key_layouts import NETWORK, MappedWeights, PublishedFile
 from zoopraxis.models.weights import EPIC_HEADS
 
 __all__ = [
     "describe",
     "describe_weights",
+    "infer_heads",
     "infer_resnet",
     "table",
     "temporal_module",
@@ -60,7 +62,7 @@ def infer_resnet(file: PublishedFile, *, carried: Mapping[str, Any] | None = Non
         inferred["backbone"] = _backbone(plain, file.path)
     inferred |= _input(plain, known)
     if "heads" not in known:
-        inferred["heads"] = _heads(file.weights, file.path)
+        inferred["heads"] = infer_heads(file.weights, file.path)
     return {**inferred, **file.given}
 
 
@@ -72,6 +74,9 @@ def traced_model(mapped: MappedWeights) -> dict[str, Any] | None:
     for pattern, infer in _TRACES:
         if any(re.fullmatch(pattern, key) for key in mapped.tensors):
             return infer(mapped.tensors)
+    family = family_of(mapped.tensors)
+    if family is not None:
+        return {"name": family.model, **family.infer(mapped.tensors, {})}
     if mapped.layout.name in ("zoopraxis", "image"):
         return None
     return _shifted(mapped)
@@ -115,6 +120,8 @@ def describe(arguments: Mapping[str, Any]) -> str:
 def describe_weights(mapped: MappedWeights) -> str:
     """What tensors alone tell of the network they are of, in words; for checkpoints that cannot or need not be built."""
     traced, tied = traced_model(mapped), tied_frames(mapped.tensors)
+    if traced is not None and "backbone" in traced:
+        return describe({"num_segments": tied and tied[1], **traced})
     try:
         backbone = _backbone(_plain(mapped), "")
     except CheckpointError:
@@ -261,7 +268,12 @@ def _input(plain: Mapping[str, Tensor], known: Mapping[str, Any]) -> dict[str, A
     return {"modality": modality, "segment_length": max(1, channels // (3 if modality == "rgb" else 2))}
 
 
-def _heads(mapped: MappedWeights, path: object) -> dict[str, int]:
+def infer_heads(mapped: MappedWeights, path: object) -> dict[str, int]:
+    """The heads of a checkpoint; of one linear map 397 rows are 97 verbs and 300 nouns.
+
+    Raises:
+        CheckpointError: If it has none.
+    """
     joint = mapped.tensors.get("classifier.weight")
     if joint is None:
         joint = next(reversed(_relation_maps(mapped.tensors)), None)

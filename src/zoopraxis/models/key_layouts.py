@@ -1,8 +1,9 @@
 """How published checkpoints name their tensors, and the way to our names.
 
-Ours: `backbone.network.<timm's key>`, with a temporal module as `<host layer>.temporal.<its own key>`, and
-`classifiers.<head>.{weight,bias}` (TRN: `projection.*` and `relation.*`). A published network with one linear map for all heads
-has it here as `classifier.{weight,bias}`; `split_classifier` cuts it into heads.
+Ours: `backbone.network.<timm's key>`, with a temporal module as `<host layer>.temporal.<its own key>`, or of a network over
+whole clips `backbone.<published key>`; and `classifiers.<head>.{weight,bias}` (TRN: `projection.*` and `relation.*`). A
+published network with one linear map for all heads has it here as `classifier.{weight,bias}`; `split_classifier` cuts it into
+heads.
 
 One publisher's way of naming is a `KeyLayout`. A new one is entered by `enter_layout` in a file named in `LAYOUT_FILES`.
 """
@@ -38,8 +39,13 @@ __all__ = [
 ]
 
 NETWORK = "backbone.network."
-IGNORED = (re.compile(r"data_preprocessor\..+"), re.compile(r"(?:.+\.)?n_averaged"))
-"""Keys that no network needs: normalization constants (mmaction2) and the number of averaged steps."""
+IGNORED = (
+    re.compile(r"data_preprocessor\..+"),
+    re.compile(r"(?:.+\.)?n_averaged"),
+    re.compile(r"(?:.+\.)?backbone\.(?:Conv_[12][abc]|Mixed_[345][a-f])\..+"),
+)
+"""Keys that no network needs: normalization constants (mmaction2), the number of averaged steps, and the second names of
+tensors in TAdaConv's S3D-G, whose `backbone.block1` to `block5` hold each of them."""
 LAYOUT_FILES = ("baseline_keys", "tadaconv_keys")
 """The files of this package that hold key layouts; importing one enters them."""
 
@@ -129,11 +135,15 @@ def enter_layout(layout: KeyLayout) -> KeyLayout:
     return LAYOUTS.register(layout.name)(layout)
 
 
-def map_keys(state_dict: Mapping[str, Tensor]) -> MappedWeights:
+def map_keys(state_dict: Mapping[str, Tensor], *, is_ours: bool = False) -> MappedWeights:
     """Recognize a checkpoint's layout and bring its keys and shapes into ours.
 
     What no layout recognizes is read as an image network by itself. Averaged weights (prefix `ema.`) are taken instead of the
     last ones where a checkpoint of ours has both.
+
+    Args:
+        state_dict: The tensors.
+        is_ours: Whether they came with a record of ours, and so need not be recognized.
 
     Raises:
         CheckpointError: If several layouts recognize it.
@@ -141,7 +151,7 @@ def map_keys(state_dict: Mapping[str, Tensor]) -> MappedWeights:
     for file in LAYOUT_FILES:
         importlib.import_module(f"zoopraxis.models.{file}")
     stripped = _strip(state_dict)
-    layout = _recognize(stripped)
+    layout = LAYOUTS.get("zoopraxis") if is_ours else _recognize(stripped)
     tensors: dict[str, Tensor] = {}
     original: dict[str, str] = {}
     unknown: list[str] = []

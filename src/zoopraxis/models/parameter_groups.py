@@ -8,11 +8,15 @@ from typing import Literal, TypedDict, get_args
 
 from torch import nn
 
+from zoopraxis.backbones.clip import ClipBackbone
+from zoopraxis.backbones.layers import number_layers
 from zoopraxis.errors import ConfigError
 
-__all__ = ["ParameterGroup", "Policy", "parameter_groups"]
+__all__ = ["LayerDecay", "ParameterGroup", "Policy", "parameter_groups"]
 
-Policy = Literal["effective", "multipliers", "tsm", "tanet", "tada2d", "tada2d_finetune"]
+Policy = Literal[
+    "effective", "multipliers", "tsm", "tanet", "tada2d", "tada2d_finetune", "tadaconv", "tadaconv_finetune", "layer_decay"
+]
 
 
 class ParameterGroup(TypedDict):
@@ -27,7 +31,26 @@ class ParameterGroup(TypedDict):
     decay_mult: float
 
 
-def parameter_groups(model: nn.Module, *, policy: Policy = "effective") -> list[ParameterGroup]:
+@dataclass(frozen=True, kw_only=True)
+class LayerDecay:
+    """Rates of the policy `layer_decay`.
+
+    Attributes:
+        factor: Each layer's rate is so many times that of the layer behind it; the last has the base rate.
+        new_parts: Parts of parameter names in the backbone that mark what is not in the initial weights, e.g. `("tada",)`.
+        new_parts_lr: Further multiple of their rate.
+        head_lr: Multiple of the rate of the heads, which is all that is not in the backbone.
+    """
+
+    factor: float = 1.0
+    new_parts: tuple[str, ...] = ()
+    new_parts_lr: float = 1.0
+    head_lr: float = 1.0
+
+
+def parameter_groups(
+    model: nn.Module, *, policy: Policy = "effective", layer_decay: LayerDecay | None = None
+) -> list[ParameterGroup]:
     """Sort the trainable parameters into the published groups, empty ones left out. Frozen parameters are in none.
 
     Each policy, with (learning rate, weight decay) as multiples of the base values:
@@ -40,32 +63,41 @@ def parameter_groups(model: nn.Module, *, policy: Policy = "effective") -> list[
       biases (10, 0).
     - `tanet`: as TANet's own code: `tsm`, but (5, 1) and (10, 0) for every linear map, so also for the two of each temporal
       adaptive module.
-    - `tada2d`: biases and norms (1, 0), weights (1, 1); routing functions have groups of their own.
-    - `tada2d_finetune`: `tada2d`, but the weights of routing functions and classifiers (5, 1) and their biases (10, 0), as
+    - `tadaconv`: biases and norms (1, 0), weights (1, 1); routing functions have groups of their own.
+    - `tadaconv_finetune`: `tadaconv`, but the weights of routing functions and classifiers (5, 1) and their biases (10, 0), as
       published under LR_REDUCE and FINE_TUNE.
+    - `tada2d` and `tada2d_finetune`: other names of these two.
+    - `layer_decay`: see `LayerDecay` and `backbones.layers.number_layers`; vectors and biases do not decay.
 
     Norms are all parameters that belong neither to a convolution nor to a linear map (in transformers also tokens and position
-    embeddings); `tada2d` takes norms by their type, and what is left over (such as layer scales) as weights.
+    embeddings); `tadaconv` takes norms of image networks by their type, and what is left over (such as layer scales) as
+    weights. In networks over whole clips, whose parameters have the published names, it sorts by these names as published: the
+    weights of norms that are not called `bn` or `norm` decay, as do a routing function's layer norms and layer scales, and the
+    map `b_bias` of a routing function counts as a bias.
 
-    Differs: mmaction2 takes the last linear map or convolution that it meets for the classifier, whatever it is, and TAda2D's
-    code sorts by pieces of names ("rf", "bn", "head"), so that a renamed layer changes its group. Here module types and places
-    decide, and every head is a classifier.
+    Differs: mmaction2 takes the last linear map or convolution that it meets for the classifier, whatever it is, and TAdaConv's
+    code sorts TAda2D by pieces of names ("rf", "bn", "head"), too, so that a renamed layer changes its group. In image networks
+    module types and places decide, and every head is a classifier.
 
     Args:
         model: A network with `classifiers` (or `relation`, whose last linear maps give the scores).
         policy: One of the above.
+        layer_decay: The rates of `layer_decay`; none: all 1.
 
     Returns:
         Groups which together hold each trainable parameter once.
 
     Raises:
-        ConfigError: If the policy is unknown.
+        ConfigError: If the policy is unknown, the network does not tell the order of its layers, or one of the new parts is in
+            no parameter's name.
 
     Source: EPIC-KITCHENS-100 baselines and TSM, `get_optim_policies`; mmaction2 1.2, `TSMOptimWrapperConstructor`; TANet,
     `get_optim_policies`; TAdaConv, `construct_optimizer`.
     """
     if policy not in get_args(Policy):
         raise ConfigError(f"unknown policy {policy!r} of parameter groups; known: {', '.join(get_args(Policy))}")
+    if policy == "layer_decay":
+        return _layer_groups(model, layer_decay or LayerDecay())
     is_flow = getattr(getattr(model, "preprocessing", None), "modality", "rgb") == "flow"
     sort, multipliers = _POLICIES[policy]
     members: dict[str, list[nn.Parameter]] = {name: [] for name in multipliers}
@@ -84,6 +116,33 @@ def parameter_groups(model: nn.Module, *, policy: Policy = "effective") -> list[
     return groups
 
 
+def _layer_groups(model: nn.Module, rates: LayerDecay) -> list[ParameterGroup]:
+    """The groups of `layer_decay`, from the first layer to the heads."""
+    numbers, last = number_layers(model.get_submodule("backbone"))
+    for part in rates.new_parts:
+        if not any(part in name for name in numbers):
+            example = next(reversed(numbers))
+            raise ConfigError(
+                f"optim.new_parts has {part!r}, which is in no parameter's name (one is {example!r}); name a part of some, or "
+                "set optim.new_parts=[]"
+            )
+    groups: dict[tuple[int, bool, bool, bool], ParameterGroup] = {}
+    for full_name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        name = full_name.removeprefix("backbone.")
+        is_head = name == full_name
+        layer = last if is_head else numbers[name]
+        is_new = not is_head and any(part in name for part in rates.new_parts)
+        decays = parameter.ndim > 1 and not name.endswith(".bias")
+        multiple = rates.factor ** (last - layer)
+        multiple *= rates.head_lr if is_head else rates.new_parts_lr if is_new else 1.0
+        words = ["head" if is_head else f"layer{layer}", *(["new"] if is_new else []), "weight" if decays else "bias"]
+        empty = ParameterGroup(name="_".join(words), params=[], lr_mult=multiple, decay_mult=float(decays))
+        groups.setdefault((layer, is_head, is_new, not decays), empty)["params"].append(parameter)
+    return [groups[key] for key in sorted(groups)]
+
+
 Kind = Literal["convolution", "linear", "norm", "other"]
 
 
@@ -92,23 +151,28 @@ class _Owner:
     """A module and what the policies ask about it, as the owner of its own parameters."""
 
     module: nn.Module
+    path: str
     kind: Kind
     is_first_convolution: bool
     is_classifier: bool
     is_routing: bool
+    has_published_names: bool
 
 
 def _owners(model: nn.Module) -> Iterator[_Owner]:
     has_seen_convolution = False
     classifiers = _classifiers(model)
+    is_clip_network = isinstance(getattr(model, "backbone", None), ClipBackbone)
     for path, module in model.named_modules():
         kind = _kind(module)
         yield _Owner(
             module,
+            path,
             kind=kind,
             is_first_convolution=kind == "convolution" and not has_seen_convolution,
             is_classifier=id(module) in classifiers,
             is_routing=_is_routing(model, path),
+            has_published_names=is_clip_network and path.split(".")[0] == "backbone",
         )
         has_seen_convolution |= kind == "convolution"
 
@@ -124,10 +188,10 @@ def _kind(module: nn.Module) -> Kind:
 
 
 def _classifiers(model: nn.Module) -> set[int]:
-    """The modules that give scores: all heads, or in TRN the last linear map of each relation."""
-    heads = getattr(model, "classifiers", None)
-    if isinstance(heads, nn.Module):
-        return {id(module) for module in heads.modules()}
+    """The modules that give scores: all heads with the maps before them, or in TRN the last linear map of each relation."""
+    heads = [getattr(model, name, None) for name in ("classifiers", "pre_logits")]
+    if isinstance(heads[0], nn.Module):
+        return {id(module) for part in heads if isinstance(part, nn.Module) for module in part.modules()}
     relation = getattr(model, "relation", None)
     found: set[int] = set()
     for module in relation.modules() if isinstance(relation, nn.Module) else ():
@@ -159,7 +223,9 @@ def _as_tanet(owner: _Owner, name: str) -> str:
     return f"linear_{name}" if owner.kind == "linear" else _as_baselines(owner, name)
 
 
-def _as_tada2d(owner: _Owner, name: str) -> str:
+def _as_tadaconv(owner: _Owner, name: str) -> str:
+    if owner.has_published_names:
+        return _by_published_name(f"{owner.path.removeprefix('backbone')}.{name}")
     part = "bias" if "bias" in name else "weight"
     if owner.kind == "norm":
         return "routing_norm" if owner.is_routing else "norm"
@@ -170,6 +236,14 @@ def _as_tada2d(owner: _Owner, name: str) -> str:
     return f"classifier_{part}" if owner.is_classifier else f"normal_{part}"
 
 
+def _by_published_name(name: str) -> str:
+    """The group of a parameter in a backbone, by the published rule."""
+    part = "bias" if "bias" in name else "weight"
+    if "rf" in name:
+        return "routing_norm" if "bn" in name else f"routing_{part}"
+    return "norm" if any(piece in name for piece in ("embd", "cls_token", "bn", "norm")) else f"normal_{part}"
+
+
 _BASELINES = {
     "first_conv_weight": (1.0, 1.0),
     "first_conv_bias": (2.0, 0.0),
@@ -177,7 +251,7 @@ _BASELINES = {
     "normal_bias": (2.0, 0.0),
     "norm": (1.0, 0.0),
 }
-_TADA2D = {
+_TADACONV = {
     "norm": (1.0, 0.0),
     "routing_norm": (1.0, 0.0),
     "routing_weight": (1.0, 1.0),
@@ -199,7 +273,7 @@ _POLICIES: dict[str, tuple[_Sort, Mapping[str, tuple[float, float]]]] = {
     "multipliers": (_as_baselines, _BASELINES),
     "tsm": (_as_tsm, {**_BASELINES, "classifier_weight": (5.0, 1.0), "classifier_bias": (10.0, 0.0)}),
     "tanet": (_as_tanet, {**_BASELINES, "linear_weight": (5.0, 1.0), "linear_bias": (10.0, 0.0)}),
-    "tada2d": (_as_tada2d, _TADA2D),
-    "tada2d_finetune": (_as_tada2d, {**_TADA2D, **_FAST}),
+    **dict.fromkeys(("tadaconv", "tada2d"), (_as_tadaconv, _TADACONV)),
+    **dict.fromkeys(("tadaconv_finetune", "tada2d_finetune"), (_as_tadaconv, {**_TADACONV, **_FAST})),
 }
 """By policy: how a parameter is sorted, and the groups in order with the multiples of learning rate and weight decay."""

@@ -1,4 +1,4 @@
-"""Key layouts of TAdaConv's code base (pytorch-video-understanding): TAda2D.
+"""Key layouts of TAdaConv's code base (pytorch-video-understanding): TAda2D, and its networks over whole clips.
 
 Its checkpoints are tables with `model_state`, `cfg` (the whole configuration as JSON text) and, for some, `model_ema_state`.
 
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from zoopraxis.errors import CheckpointError
 from zoopraxis.models.build import MODELS
-from zoopraxis.models.inference import infer_resnet, table
+from zoopraxis.models.clip_families import CLIP_FAMILIES, family_of
+from zoopraxis.models.inference import describe_weights, infer_heads, infer_resnet, table, title
 from zoopraxis.models.key_layouts import NETWORK, KeyLayout, PublishedFile, Rule, enter_layout
 from zoopraxis.models.preprocessing import Preprocessing
 
@@ -30,6 +31,10 @@ _SAMPLING = {"interval_based": "interval", "segment_based": "segments_tadaconv"}
 _BLOCK = r"backbone\.conv([2-9])\.res_(\d+)\."
 _LAYER = rf"{_BLOCK}conv_branch\.([abc])"
 _ROUTE = re.compile(rf"{_LAYER}_rf\.g\.weight")
+_CLIP_KEY = re.compile(
+    r"backbone\.(?:conv1\.a1?\.|(?:slow|fast)_conv1\.|block1\.|downsample_layers\.|class_embedding|pos_embd)"
+)
+"""One of these begins some key of each family of networks over whole clips."""
 _BATCH_NORM_EPS = 1e-5
 _POOL = [3, 1, 1]
 """What keys and shapes do not tell of the published networks: another value would give other scores."""
@@ -68,9 +73,23 @@ def _head(match: re.Match[str]) -> str:
     return f"classifiers.{'verb' if match[1] == '1' else 'noun'}.{match[2]}"
 
 
+def _pre_logits(match: re.Match[str]) -> str:
+    """The map before a head's own: of the only head, of verbs (1) or of nouns (2)."""
+    return f"pre_logits.{ {'': 'label', '1': 'verb', '2': 'noun'}[match[1]] }.{match[2]}"
+
+
+_HEAD_RULES: tuple[Rule, ...] = (
+    (re.compile(r"head\.(?:out|linear)\.(weight|bias)"), r"classifier.\1"),
+    (re.compile(r"head\.(?:linear|out)([12])\.(weight|bias)"), _head),
+    (re.compile(r"head\.pre_logits([12]?)\.fc\.(weight|bias)"), _pre_logits),
+)
+_CLIP_RULES: tuple[Rule, ...] = (
+    *_HEAD_RULES,
+    (re.compile(r"(backbone\.\w*conv\d)\.nonlocal\.(.+)"), r"\1.nonlocal_block.\2"),
+    (re.compile(r"(backbone\..+)"), r"\1"),
+)
 _RULES: tuple[Rule, ...] = (
-    (re.compile(r"head\.out\.(weight|bias)"), r"classifier.\1"),
-    (re.compile(r"head\.linear([12])\.(weight|bias)"), _head),
+    *_HEAD_RULES,
     (re.compile(r"backbone\.conv1\.a\.(\w+)"), rf"{NETWORK}conv1.\1"),
     (re.compile(r"backbone\.conv1\.a_bn\.(\w+)"), rf"{NETWORK}bn1.\1"),
     (re.compile(rf"{_BLOCK}short_cut\.(\w+)"), lambda m: f"{_layer(m)}.downsample.0.{m[3]}"),
@@ -92,7 +111,7 @@ def _to_image_kernel(key: str, tensor: Tensor) -> Tensor:
 
 
 def _infer_tada2d(file: PublishedFile) -> dict[str, Any]:
-    data, video = table(file.settings.get("DATA")), table(file.settings.get("VIDEO"))
+    video = table(file.settings.get("VIDEO"))
     branch = table(table(video.get("BACKBONE")).get("BRANCH"))
     for what, value, ours in (
         ("batch norms of eps", table(file.settings.get("BN")).get("EPS"), _BATCH_NORM_EPS),
@@ -102,11 +121,37 @@ def _infer_tada2d(file: PublishedFile) -> dict[str, Any]:
             raise CheckpointError(
                 f"{file.path} was trained with {what} {value}; only TAda2D networks with {ours} can be loaded"
             )
+    return infer_resnet(file, carried=_carried(file))
+
+
+def _carried(file: PublishedFile) -> dict[str, Any]:
+    """The number of frames and the dropout that the configuration tells, if any."""
+    data, video = table(file.settings.get("DATA")), table(file.settings.get("VIDEO"))
     values = {"num_segments": data.get("NUM_INPUT_FRAMES"), "dropout": table(video.get("HEAD")).get("DROPOUT_RATE")}
-    return infer_resnet(file, carried={name: value for name, value in values.items() if value is not None})
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _preprocess_tada2d(file: PublishedFile, arguments: Mapping[str, Any]) -> Preprocessing:
+def _infer_clip_network(file: PublishedFile) -> dict[str, Any]:
+    """What the family of the tensors infers; the heads and what the configuration tells of all."""
+    tensors = file.weights.tensors
+    family = family_of(tensors)
+    if family is None:
+        raise CheckpointError(
+            f"{file.path} holds {describe_weights(file.weights)}; name a checkpoint of a network that is known"
+        )
+    given = file.given.get("name", family.model)
+    if given != family.model:
+        raise CheckpointError(
+            f"{file.path} holds {describe_weights(file.weights)} in the layout of {file.weights.layout.publisher}, "
+            f"not a {title(given)} network; name a checkpoint of one, or leave the name out"
+        )
+    inferred = {"name": family.model, **_carried(file), **family.infer(tensors, file.settings)}
+    if "heads" not in file.given:
+        inferred["heads"] = infer_heads(file.weights, file.path)
+    return {**inferred, **file.given}
+
+
+def _preprocess(file: PublishedFile, arguments: Mapping[str, Any]) -> Preprocessing:
     """The model's own, with what the configuration says of frames, sizes and statistics.
 
     Without a configuration 174 classes are taken as Something-Something's, whose networks look at segments.
@@ -114,16 +159,17 @@ def _preprocess_tada2d(file: PublishedFile, arguments: Mapping[str, Any]) -> Pre
     data = table(file.settings.get("DATA"))
     published = MODELS.get(arguments["name"]).preprocessing(
         arguments.get("modality", "rgb"),
-        num_segments=arguments.get("num_segments", 8),
+        num_segments=arguments.get("num_segments", MODELS.get(arguments["name"]).num_segments),
         segment_length=arguments.get("segment_length", 1),
     )
     is_something = sum(arguments["heads"].values()) == _NUM_SOMETHING_CLASSES
     sampling = _SAMPLING.get(data.get("SAMPLING_MODE", "segment_based" if is_something else ""))
+    size = data.get("TEST_CROP_SIZE", arguments.get("image_size"))
     values = {
         "mean": data.get("MEAN"),
         "std": data.get("STD"),
-        "size": data.get("TEST_CROP_SIZE"),
-        "resize": data.get("TEST_SCALE"),
+        "size": size,
+        "resize": _resize(arguments["name"], data.get("TEST_SCALE"), size or published.size, published.resize),
         "sampling": sampling,
         "interval": 1 if sampling == "segments_tadaconv" else data.get("SAMPLING_RATE"),
         "target_fps": data.get("TARGET_FPS"),
@@ -131,8 +177,20 @@ def _preprocess_tada2d(file: PublishedFile, arguments: Mapping[str, Any]) -> Pre
     return Preprocessing.from_dict(published.to_dict() | {name: v for name, v in values.items() if v is not None})
 
 
+def _resize(model: str, scale: int | None, size: int, usual: int) -> int:
+    """The shorter side of frames in tests, px, from the configuration's scale."""
+    if scale is None:
+        return max(size, usual)
+    has_scale_in_256 = model in CLIP_FAMILIES.names() and CLIP_FAMILIES.get(model).has_scale_in_256
+    return round(size * 256 / scale) if has_scale_in_256 else scale
+
+
 def _is_tada2d(keys: Collection[str]) -> bool:
     return any(_ROUTE.fullmatch(key) for key in keys)
+
+
+def _is_clip_network(keys: Collection[str]) -> bool:
+    return any(_CLIP_KEY.match(key) for key in keys) and not _is_tada2d(keys)
 
 
 enter_layout(
@@ -142,8 +200,20 @@ enter_layout(
         recognizes=_is_tada2d,
         rules=_RULES,
         infer=_infer_tada2d,
-        preprocess=_preprocess_tada2d,
+        preprocess=_preprocess,
         transform=_to_image_kernel,
+        settings=carried_configuration,
+    )
+)
+
+enter_layout(
+    KeyLayout(
+        name="tadaconv_clips",
+        publisher="TAdaConv's authors",
+        recognizes=_is_clip_network,
+        rules=_CLIP_RULES,
+        infer=_infer_clip_network,
+        preprocess=_preprocess,
         settings=carried_configuration,
     )
 )

@@ -14,11 +14,13 @@ __all__ = [
     "EPIC_100",
     "EPIC_HEADS",
     "EPIC_SOURCE",
+    "HMDB_51",
     "KINETICS_400",
     "MMACTION_SOURCE",
     "MMACTION_URL",
     "SOMETHING_V1",
     "SOMETHING_V2",
+    "UCF_101",
     "WEIGHTS",
     "Evaluation",
     "PublishedWeights",
@@ -31,6 +33,8 @@ EPIC_100 = "EPIC-KITCHENS-100"
 KINETICS_400 = "Kinetics-400"
 SOMETHING_V1 = "Something-Something V1"
 SOMETHING_V2 = "Something-Something V2"
+HMDB_51 = "HMDB51"
+UCF_101 = "UCF101"
 EPIC_SOURCE = "EPIC-KITCHENS-100 action recognition baselines (C1-Action-Recognition-TSN-TRN-TSM), README"
 MMACTION_URL = "https://download.openmmlab.com/mmaction/v1.0/recognition/"
 MMACTION_SOURCE = "mmaction2 model zoo, Kinetics-400 validation of 19,796 videos"

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from zoopraxis.temporal.kinds import TEMPORAL, TemporalKind
 from zoopraxis.temporal.means import frame_means
+from zoopraxis.temporal.neighbors import normalize_with_neighbors
 
-__all__ = ["RouteFuncMLP", "TemporalBatchNorm2d", "TemporalCalibration"]
+__all__ = ["RouteFuncMLP", "TemporalBatchNorm2d", "TemporalCalibration", "TimeConv"]
 
 
 class RouteFuncMLP(nn.Module):
@@ -56,10 +57,10 @@ class RouteFuncMLP(nn.Module):
             raise ValueError(f"kernels ({list(kernels)}) must be two odd positive sizes; the published value is [3, 3]")
         hidden = c_in // ratio
         first, second = kernels
-        self.g = _TimeConv(c_in, c_in, 1)
-        self.a = _TimeConv(c_in, hidden, first)
+        self.g = TimeConv(c_in, c_in, 1)
+        self.a = TimeConv(c_in, hidden, first)
         self.bn = nn.BatchNorm1d(hidden, eps=bn_eps, momentum=bn_mmt)
-        self.b = _TimeConv(hidden, c_in, second, bias=False)
+        self.b = TimeConv(hidden, c_in, second, bias=False)
         self.b.skip_init = True  # type: ignore[assignment]
         nn.init.zeros_(self.b.weight)
 
@@ -83,7 +84,7 @@ class RouteFuncMLP(nn.Module):
         return factors_BCT.transpose(1, 2).to(features_BTCS.dtype)
 
 
-class _TimeConv(nn.Conv3d):
+class TimeConv(nn.Conv3d):
     """A convolution over frames, (B, C, T) to (B, out, T), whose weight has the published shape (out, C, K, 1, 1)."""
 
     def __init__(self, in_channels: int, out_channels: int, taps: int, bias: bool = True) -> None:
@@ -175,49 +176,7 @@ class TemporalBatchNorm2d(nn.BatchNorm2d):
         Returns:
             A new tensor of the same shape and dtype.
         """
-        if self.training or self.temporal.training:
-            plain_NCHW = super().forward(features_BTCHW.flatten(0, 1))
-            pooled_BTCHW: Tensor = _NeighborMean.apply(features_BTCHW)
-            summed_NCHW = plain_NCHW.add_(self.temporal(pooled_BTCHW.flatten(0, 1)))
-            return torch.unflatten(summed_NCHW, 0, (-1, features_BTCHW.shape[1]))
-        return self._evaluate(features_BTCHW)
-
-    def _evaluate(self, features_BTCHW: Tensor) -> Tensor:
-        """Both norms as one filter over three frames: weights [n, w + n, n] with n = temporal weight / (3 temporal std)."""
-        assert self.running_mean is not None and self.running_var is not None
-        assert self.temporal.running_mean is not None and self.temporal.running_var is not None
-        scale_C = self.temporal.weight * torch.rsqrt(self.temporal.running_var + self.temporal.eps)
-        neighbor_C = scale_C / 3
-        weight_C = self.weight + neighbor_C * torch.sqrt(self.running_var + self.eps)
-        bias_C = self.bias + (self.temporal.bias - self.temporal.running_mean * scale_C + neighbor_C * self.running_mean)
-        summed_NCHW = nn.functional.batch_norm(
-            features_BTCHW.flatten(0, 1), self.running_mean, self.running_var, weight_C, bias_C, eps=self.eps
-        )
-        summed_BTCHW = torch.unflatten(summed_NCHW, 0, (-1, features_BTCHW.shape[1]))
-        neighbor_C11 = neighbor_C.to(summed_BTCHW.dtype)[:, None, None]
-        summed_BTCHW[:, 1:].addcmul_(features_BTCHW[:, :-1], neighbor_C11)
-        summed_BTCHW[:, :-1].addcmul_(features_BTCHW[:, 1:], neighbor_C11)
-        return summed_BTCHW
-
-
-class _NeighborMean(torch.autograd.Function):
-    """A third of the sum of each frame and its neighbors, (B, T, ...) to the same shape; its own gradient."""
-
-    @staticmethod
-    def forward(features: Tensor) -> Tensor:
-        third = features / 3
-        mean = third.clone()
-        mean[:, 1:].add_(third[:, :-1])
-        mean[:, :-1].add_(third[:, 1:])
-        return mean
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        return _NeighborMean.apply(grad)
+        return normalize_with_neighbors(features_BTCHW, self, self.temporal)
 
 
 def _build_calibration(

@@ -11,14 +11,16 @@ import lightning as L
 from zoopraxis.config.schema import DataConfig, TransformConfig
 from zoopraxis.data.annotations import read_annotations
 from zoopraxis.data.clips import ClipDataset
+from zoopraxis.data.colors import ColorJitter
 from zoopraxis.data.crops import Cropper, MultiScaleCrop, RandomResizedCrop, RandomShortSideCrop
 from zoopraxis.data.flips import labels_after_flip
 from zoopraxis.data.index import UNLABELLED, Clip, ClipIndex
-from zoopraxis.data.loaders import ClipLoader, EpochSampler
+from zoopraxis.data.loaders import ClipLoader, EpochSampler, check_batch_size
 from zoopraxis.data.prepare.check import read_quarantine
+from zoopraxis.data.rand_augment import RandAugment
 from zoopraxis.data.sampling import SAMPLERS
 from zoopraxis.data.stores import ClipStore, IntArray, UInt8Array, open_store
-from zoopraxis.data.transforms import ClipTransform, TestTransform, TrainTransform
+from zoopraxis.data.transforms import ClipTransform, FrameAugmentation, TestTransform, TrainTransform
 from zoopraxis.data.validation import raise_for, validate
 from zoopraxis.errors import AnnotationError, ConfigError, DataError
 
@@ -99,6 +101,7 @@ def open_split(config: DataConfig, split: str, *, class_names: Mapping[str, Sequ
         modality=config.modality,
         split=split,
         class_names=class_names,
+        official_split=config.official_split,
     )
     if folder is None:
         raise DataError(f"no gulp folder of split {split!r} in {root}: looked for {', '.join(_names(config, split))}")
@@ -131,7 +134,7 @@ class ClipDataModule(L.LightningDataModule):
     """Makes loaders for the processes of a trainer, and ends their workers when the trainer is done.
 
     Args:
-        config: Batch size and workers.
+        config: Batch size, workers, and how often a clip comes in an epoch of training.
     """
 
     def __init__(self, config: DataConfig) -> None:
@@ -149,6 +152,8 @@ class ClipDataModule(L.LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
             pad="repeat" if shuffle else "mark",
+            num_folds=self.config.num_folds if shuffle else 1,
+            num_repeats=self.config.num_repeats if shuffle else 1,
         )
         self._loaders.append(
             ClipLoader(
@@ -190,8 +195,9 @@ class RecognitionData(ClipDataModule):
 
         Raises:
             AnnotationError: In one line, with the first few rows that do not fit, or the first clip without a label.
-            ConfigError: If the settings of training's transform do not go together, or not with the heads.
+            ConfigError: If the settings of training's transform or batches do not go together, or not with the heads.
         """
+        check_batch_size(self.config.batch_size, self.config.num_repeats)
         self._dataset(self.train, self._train_transform(), training=True)
         for name, split in (("train", self.train), ("val", self.val)):
             if split is None:
@@ -231,6 +237,7 @@ class RecognitionData(ClipDataModule):
             modality=config.modality,
             segment_length=config.segment_length,
             antialias=config.transform.antialias,
+            augmentations=_augmentations(config),
         )
 
     def _dataset(self, split: Split, transform: ClipTransform, *, training: bool) -> ClipDataset:
@@ -262,6 +269,27 @@ class RecognitionData(ClipDataModule):
         return labels_after_flip(pairs, self.heads["label"])
 
 
+def _augmentations(config: DataConfig) -> list[FrameAugmentation]:
+    """What training does to cropped and flipped frames, in the published order.
+
+    Raises:
+        ConfigError: If there is any for flow.
+    """
+    ops, color = config.transform.rand_augment, config.transform.color
+    is_jittered = bool(color.probability and (color.brightness or color.contrast or color.saturation or color.hue))
+    used: dict[str, FrameAugmentation] = {}
+    if ops.num_ops:
+        used["rand_augment"] = RandAugment(ops.num_ops, ops.magnitude, ops.magnitude_std, ops.probability)
+    if is_jittered or color.grayscale:
+        used["color"] = ColorJitter(
+            color.probability, color.brightness, color.contrast, color.saturation, color.hue, color.grayscale
+        )
+    if used and config.modality != "rgb":
+        names = " and ".join(f"data.transform.{name}" for name in used)
+        raise ConfigError(f"{names} cannot be used with data.modality={config.modality}, only with rgb; leave them out")
+    return list(used.values())
+
+
 def _cropper(config: TransformConfig) -> Cropper:
     """The crop of training.
 
@@ -270,17 +298,22 @@ def _cropper(config: TransformConfig) -> Cropper:
     """
     if config.crop == "multi_scale":
         return MultiScaleCrop(config.size, tuple(config.scales))
-    name, bounds = ("area", config.area) if config.crop == "random_resized" else ("short_side", config.short_side)
-    if len(bounds) != 2 or bounds[0] > bounds[1]:
-        raise ConfigError(f"data.transform.{name} is {bounds}, but it must be two numbers, the lower one first")
     if config.crop == "random_resized":
-        if bounds[1] > 1:
-            raise ConfigError(f"data.transform.area is {bounds}, but a crop has at most all of the frame; try [0.08, 1.0]")
-        return RandomResizedCrop((config.area[0], config.area[1]))
+        _check_bounds("area", config.area)
+        _check_bounds("aspect", config.aspect)
+        if config.area[1] > 1:
+            raise ConfigError(f"data.transform.area is {config.area}, but a crop has at most all of the frame; try [0.08, 1.0]")
+        return RandomResizedCrop((config.area[0], config.area[1]), (config.aspect[0], config.aspect[1]))
+    _check_bounds("short_side", config.short_side)
     low, high = config.short_side
     if low < config.size:
         raise ConfigError(
-            f"data.transform.short_side is {bounds}, but a crop of data.transform.size={config.size} does not fit into less "
-            f"than {config.size} px; try [{config.size}, {max(high, config.size)}]"
+            f"data.transform.short_side is {config.short_side}, but a crop of data.transform.size={config.size} does not fit "
+            f"into less than {config.size} px; try [{config.size}, {max(high, config.size)}]"
         )
     return RandomShortSideCrop(config.size, (low, high))
+
+
+def _check_bounds(name: str, bounds: Sequence[float]) -> None:
+    if len(bounds) != 2 or bounds[0] > bounds[1]:
+        raise ConfigError(f"data.transform.{name} is {bounds}, but it must be two numbers, the lower one first")

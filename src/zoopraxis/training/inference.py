@@ -20,7 +20,7 @@ from zoopraxis.data.loaders import ClipLoader
 from zoopraxis.data.stores.video import VideoStore
 from zoopraxis.data.transforms import CropOrder, NumCrops, TestTransform
 from zoopraxis.errors import ConfigError, DataError
-from zoopraxis.evaluation.accuracy import head_accuracies
+from zoopraxis.evaluation.accuracy import head_accuracies, view_action_accuracies
 from zoopraxis.evaluation.actions import top_actions
 from zoopraxis.evaluation.results import Results, save_results
 from zoopraxis.models.base import VideoModel
@@ -77,7 +77,7 @@ class TestOutcome:
 
     Attributes:
         results: The scores, as they stand in the results file.
-        metrics: Accuracies in percent, where the split has labels.
+        metrics: Accuracies in percent, where the split has labels; of actions by views too, where the results have these.
     """
 
     results: Results
@@ -125,12 +125,15 @@ def test(
         trainer.test(system, _TestData(opened, model.preprocessing, views, data), verbose=False)
     assert system.tested is not None
     rows, scores = system.tested
-    results = Results(opened.index.clip_ids[rows], scores, _meta(model, views, split, checkpoint))
+    results = Results(opened.index.clip_ids[rows], scores, _meta(model, views, split, checkpoint), system.view_actions)
     if trainer.is_global_zero:
         save_results(results, results_path)
     labels = {head: values for head, values in opened.index.labels().items() if head in scores}
     is_labelled = labels.keys() == scores.keys() and all((values != UNLABELLED).all() for values in labels.values())
-    return TestOutcome(results, head_accuracies(scores, labels) if is_labelled else {})
+    metrics = head_accuracies(scores, labels) if is_labelled else {}
+    if is_labelled and results.view_actions is not None:
+        metrics |= view_action_accuracies(results.view_actions, labels)
+    return TestOutcome(results, metrics)
 
 
 def predict(
@@ -267,6 +270,7 @@ def _views(config: TrainConfig | None, options: TestOptions, model: VideoModel, 
             f"size is {views.size}, but crops are cut from frames of {preprocessing.resize} px; "
             f"give {preprocessing.resize} or less"
         )
+    model.check_view(views.num_segments, views.size)
     tied = tied_frames(model.state_dict())
     if tied is not None and views.num_segments != tied[1]:
         title, num_frames = tied

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from zoopraxis.config.schema import OptimConfig, ScheduleConfig
 from zoopraxis.errors import ConfigError
-from zoopraxis.models.parameter_groups import parameter_groups
+from zoopraxis.models.parameter_groups import LayerDecay, parameter_groups
 
-__all__ = ["build_optimizer", "check_schedule", "learning_rate_factor", "scale_learning_rate"]
+__all__ = ["build_optimizer", "check_optimizer", "check_schedule", "learning_rate_factor", "scale_learning_rate"]
 
 _WARMUP_START = 0.01
 
@@ -27,10 +27,15 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     attach to their groups never reached their optimizer, and the published numbers were made without them.
 
     Raises:
-        ConfigError: If `optim.nesterov` has no momentum to work on.
+        ConfigError: If settings do not go together (`check_optimizer`), or the groups do not suit the network.
     """
-    if config.name == "sgd" and config.nesterov and config.momentum == 0:
-        raise ConfigError("optim.nesterov=true needs momentum, but optim.momentum=0; give e.g. optim.momentum=0.9")
+    check_optimizer(config)
+    layer_decay = LayerDecay(
+        factor=config.layer_decay,
+        new_parts=tuple(config.new_parts),
+        new_parts_lr=config.new_parts_lr,
+        head_lr=config.head_lr,
+    )
     groups: list[dict[str, Any]] = [
         {
             "name": group["name"],
@@ -38,12 +43,32 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
             "lr": config.lr * group["lr_mult"],
             "weight_decay": config.weight_decay * group["decay_mult"],
         }
-        for group in parameter_groups(model, policy=config.groups)
+        for group in parameter_groups(model, policy=config.groups, layer_decay=layer_decay)
     ]
     lr, weight_decay = config.lr, config.weight_decay
     if config.name == "sgd":
         return SGD(groups, lr=lr, weight_decay=weight_decay, momentum=config.momentum, nesterov=config.nesterov)
+    if config.name == "adam":
+        return Adam(groups, lr=lr, weight_decay=weight_decay)
     return AdamW(groups, lr=lr, weight_decay=weight_decay)
+
+
+def check_optimizer(config: OptimConfig) -> None:
+    """See that no setting would have no effect.
+
+    Raises:
+        ConfigError: If `optim.nesterov` has no momentum to work on, or rates of `groups=layer_decay` are given with others.
+    """
+    if config.name == "sgd" and config.nesterov and config.momentum == 0:
+        raise ConfigError("optim.nesterov=true needs momentum, but optim.momentum=0; give e.g. optim.momentum=0.9")
+    default = OptimConfig()
+    for name in ("layer_decay", "new_parts", "new_parts_lr", "head_lr"):
+        value = getattr(config, name)
+        if config.groups != "layer_decay" and value != getattr(default, name):
+            raise ConfigError(
+                f"optim.{name}={value} has no effect with optim.groups={config.groups}; set optim.groups=layer_decay, or leave "
+                f"optim.{name} out"
+            )
 
 
 def scale_learning_rate(
@@ -53,7 +78,7 @@ def scale_learning_rate(
 
     Args:
         optim: With `lr` meant for batches of `base_batch_size` clips.
-        schedule: Its `warmup_start_lr` is scaled likewise.
+        schedule: Its `warmup_start_lr` and `end_lr` are scaled likewise.
         batch_size: Clips of one optimizer step: over all devices, accumulated.
 
     Returns:
@@ -70,6 +95,10 @@ def scale_learning_rate(
         start = schedule.warmup_start_lr * batch_size / base
         line += f"; warm-up from {start:g} instead of {schedule.warmup_start_lr:g}"
         schedule = dataclasses.replace(schedule, warmup_start_lr=start)
+    if schedule.end_lr > 0:
+        end = schedule.end_lr * batch_size / base
+        line += f"; to {end:g} instead of {schedule.end_lr:g}"
+        schedule = dataclasses.replace(schedule, end_lr=end)
     return dataclasses.replace(optim, lr=lr), schedule, line
 
 
@@ -85,8 +114,18 @@ def check_schedule(schedule: ScheduleConfig, *, lr: float, num_epochs: int | Non
         One line about milestones that the run does not reach, or None.
 
     Raises:
-        ConfigError: If the warm-up is longer than the run, or would begin above the base rate.
+        ConfigError: If the warm-up is longer than the run, or would begin above the base rate, or the rate would end above it,
+            or ends without a cosine.
     """
+    if schedule.end_lr > 0 and schedule.name != "cosine":
+        raise ConfigError(
+            f"schedule.end_lr={schedule.end_lr:g} has no effect with schedule.name={schedule.name}; set schedule.name=cosine, "
+            "or leave schedule.end_lr out"
+        )
+    if schedule.end_lr > lr:
+        raise ConfigError(
+            f"schedule.end_lr={schedule.end_lr:g} is above optim.lr={lr:g}, so that the cosine would rise; give {lr:g} or less"
+        )
     if schedule.warmup_epochs > 0 and (schedule.warmup_start_lr or 0) > lr:
         raise ConfigError(
             f"schedule.warmup_start_lr={schedule.warmup_start_lr:g} is above optim.lr={lr:g}, so that the warm-up would fall; "
@@ -117,14 +156,16 @@ def learning_rate_factor(
 
     Args:
         config: Milestones and warm-up are in epochs.
-        base_lr: The base rate, which turns `warmup_start_lr` into a factor.
+        base_lr: The base rate, which turns `warmup_start_lr` and `end_lr` into factors.
         steps_per_epoch: Optimizer steps an epoch.
-        num_steps: Optimizer steps of the whole run, where the cosine reaches zero.
+        num_steps: Optimizer steps of the whole run, where the cosine reaches `end_lr`.
 
-    Source: Loshchilov and Hutter, SGDR, ICLR 2017; the cosine over the whole run: TAdaConv, `lr_policy`.
+    Source: Loshchilov and Hutter, SGDR, ICLR 2017; the cosine over the whole run, and the one that ends above zero: TAdaConv,
+    `lr_policy` (cosine, cosine_v2).
     """
     warmup_steps = config.warmup_epochs * steps_per_epoch
     milestones = [epoch * steps_per_epoch for epoch in sorted(config.milestones)]
+    end = config.end_lr / base_lr
     cosine_start = warmup_steps if config.is_cosine_after_warmup else 0.0
 
     def after_warmup(step: float) -> float:
@@ -132,7 +173,7 @@ def learning_rate_factor(
             return float(config.gamma ** bisect.bisect_right(milestones, step))
         if config.name == "cosine":
             progress = (step - cosine_start) / max(1.0, num_steps - cosine_start)
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+            return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
         return 1.0
 
     start = _WARMUP_START if config.warmup_start_lr is None else config.warmup_start_lr / base_lr

@@ -19,17 +19,26 @@ from zoopraxis.data.index import ClipIndex
 from zoopraxis.errors import ConfigError
 from zoopraxis.files import write_text
 from zoopraxis.models.base import VideoModel
-from zoopraxis.models.build import create_model
 from zoopraxis.models.checkpoints import initialize, model_record
-from zoopraxis.models.preprocessing import Preprocessing
+from zoopraxis.training.build import build_model
 from zoopraxis.training.data import JoinedStore, RecognitionData, Split, open_split
-from zoopraxis.training.optim import check_schedule, scale_learning_rate
+from zoopraxis.training.mixing import check_mixing
+from zoopraxis.training.optim import check_optimizer, check_schedule, scale_learning_rate
+from zoopraxis.training.sharding import FSDP2, ShardedSystem, check_sharding
 from zoopraxis.training.system import RecognitionSystem
 from zoopraxis.training.trainer import build_trainer, quiet_lightning, resolve_monitor
 
 __all__ = ["TrainOutcome", "train"]
 
-_MAY_CHANGE = ("run", "trainer.max_epochs", "trainer.devices", "trainer.num_nodes", "data.num_workers", "data.pin_memory")
+_MAY_CHANGE = (
+    "run",
+    "trainer.max_epochs",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "data.num_workers",
+    "data.pin_memory",
+)
 """What a resumed run may set otherwise than the run it goes on with."""
 
 
@@ -72,6 +81,9 @@ def train(config: TrainConfig, *, show_progress: bool = False, tell: Callable[[s
     """
     run_dir = Path(config.run.dir)
     _check_sizes(config.data.transform)
+    check_mixing(config.mix, config.data)
+    check_optimizer(config.optim)
+    check_sharding(config)
     missed = check_schedule(config.schedule, lr=config.optim.lr, num_epochs=_num_epochs(config.trainer))
     checkpoint = _checkpoint_to_resume(config, run_dir)
     data = _open_data(config)
@@ -86,10 +98,14 @@ def train(config: TrainConfig, *, show_progress: bool = False, tell: Callable[[s
                 tell(line)
         model = _build_model(config, data.heads, has_initial_weights=checkpoint is None)
         _check_norms(model, config.trainer)
-        system = RecognitionSystem(
+        model.check_view(config.data.num_segments, config.data.transform.size)
+        kind = ShardedSystem if config.trainer.get("strategy") == FSDP2 else RecognitionSystem
+        system = kind(
             model,
             optim=optim,
             schedule=schedule,
+            mix=config.mix,
+            loss=config.loss,
             seed=config.seed,
             train_clip_ids=data.train.index.clip_ids,
             record=model_record(model, class_names=data.train.index.class_names, config=config_to_dict(config)),
@@ -207,38 +223,14 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _build_model(config: TrainConfig, heads: Mapping[str, int], *, has_initial_weights: bool) -> VideoModel:
     """The network as a run starts with it; one that goes on from a checkpoint needs no initial weights."""
-    data, model_config = config.data, config.model
-    preprocessing = Preprocessing(
-        modality=data.modality,
-        size=data.transform.size,
-        resize=data.transform.resize,
-        mean=tuple(model_config.mean),
-        std=tuple(model_config.std),
-        num_segments=data.num_segments,
-        segment_length=data.segment_length,
-        sampling=data.sampling,
-        interval=data.interval,
-        target_fps=data.target_fps,
-        antialias=data.transform.antialias,
-    )
+    settings = config.model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = create_model(
-            model_config.name,
-            heads=heads,
-            backbone=model_config.backbone,
-            temporal=model_config.temporal,
-            num_segments=data.num_segments,
-            segment_length=data.segment_length,
-            modality=data.modality,
-            pretrained=model_config.pretrained and has_initial_weights and model_config.weights is None,
-            dropout=model_config.dropout,
-            partial_bn=model_config.partial_bn,
-            preprocessing=preprocessing,
-            **model_config.args,
-        )
-    if model_config.weights is not None and has_initial_weights:
-        initialize(model, model_config.weights)
+        model = build_model(config, heads, pretrained=settings.pretrained and has_initial_weights and settings.weights is None)
+    if settings.weights is not None and has_initial_weights:
+        initialize(model, settings.weights)
+    if settings.grad_checkpointing:
+        model.set_grad_checkpointing()
     return model
 
 

@@ -13,15 +13,18 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from zoopraxis.config.schema import OptimConfig, ScheduleConfig
+from zoopraxis.config.schema import LossConfig, MixConfig, OptimConfig, ScheduleConfig
 from zoopraxis.errors import ConfigError, DataError
 from zoopraxis.evaluation.accuracy import head_accuracies
+from zoopraxis.evaluation.actions import TopActions
 from zoopraxis.models.base import VideoModel
 from zoopraxis.models.preprocessing import normalize
+from zoopraxis.training.losses import head_losses, join_losses
+from zoopraxis.training.mixing import draw_boxes, draw_mix, erase, mix_clips, mixed_labels
 from zoopraxis.training.optim import build_optimizer, learning_rate_factor
+from zoopraxis.training.view_actions import top_view_actions
 
 __all__ = ["RecognitionSystem"]
 
@@ -35,7 +38,9 @@ class RecognitionSystem(L.LightningModule):
         model: Maps (B, T, C, H, W) to `{head: logits (B, classes)}`; carries `preprocessing`.
         optim: The optimizer's settings; none for a system that only tests.
         schedule: The learning rate's settings.
-        seed: Root of the randomness of dropout.
+        mix: How training clips are mixed and erased; none: not at all.
+        loss: Label smoothing in training, and how the heads' losses become one; none: as `LossConfig` has it.
+        seed: Root of the randomness of dropout, mixing and erasing.
         train_clip_ids: Ids of the training clips by row, for messages.
         record: What `load_model` needs to build the network again; kept in each checkpoint under `zoopraxis`.
         average: How views are averaged: `score` (logits) or `prob` (softmax probabilities, given back as logarithms).
@@ -47,6 +52,8 @@ class RecognitionSystem(L.LightningModule):
         *,
         optim: OptimConfig | None = None,
         schedule: ScheduleConfig | None = None,
+        mix: MixConfig | None = None,
+        loss: LossConfig | None = None,
         seed: int = 0,
         train_clip_ids: np.ndarray[Any, np.dtype[np.str_]] | None = None,
         record: dict[str, Any] | None = None,
@@ -56,12 +63,16 @@ class RecognitionSystem(L.LightningModule):
         self.model = model
         self.optim = optim
         self.schedule = schedule
+        self.mix = mix or MixConfig()
+        self.loss = loss or LossConfig()
         self.seed = seed
         self.train_clip_ids = train_clip_ids
         self.record = record
         self.average = average
         self.tested: tuple[np.ndarray[Any, Any], dict[str, np.ndarray[Any, Any]]] | None = None
         """After a test: row numbers (N,) and for each head the scores (N, classes)."""
+        self.view_actions: TopActions | None = None
+        """After a test of several views, where there are verbs and nouns: the best actions of each row."""
         self._outputs: list[dict[str, Tensor]] = []
         self._base_lrs: list[float] = []
 
@@ -75,16 +86,20 @@ class RecognitionSystem(L.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         torch.manual_seed(_step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
-        logits = self.model(batch["clip"])
-        losses = _losses(logits, batch["labels"])
-        loss = torch.stack(list(losses.values())).mean()
+        clip, labels = batch["clip"], batch["labels"]
+        height, width = clip.shape[-2:]
+        clip = erase(clip, draw_boxes(len(clip), height, width, probability=self.mix.erasing))
+        mix = draw_mix(self.mix, height, width)
+        logits = self.model(mix_clips(clip, mix))
+        losses = head_losses(logits, labels, label_smoothing=self.loss.label_smoothing, mix=mix)
+        loss = join_losses(losses, self.loss.heads)
         if not torch.isfinite(loss):
             raise DataError(self._not_finite(float(loss.detach()), batch, batch_idx))
         num_clips = len(batch["index"])
         self.log("train/loss", loss, prog_bar=True, batch_size=num_clips)
         for head, value in losses.items():
             self.log(f"train/{head}_loss", value, batch_size=num_clips)
-            correct = logits[head].argmax(1) == batch["labels"][head]
+            correct = logits[head].argmax(1) == mixed_labels(labels[head], mix)
             self.log(f"train/{head}_acc@1", 100 * correct.float().mean(), batch_size=num_clips)
         return loss
 
@@ -96,7 +111,7 @@ class RecognitionSystem(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         _, scores, labels = self._gather()
-        for name, value in _metrics(scores, labels).items():
+        for name, value in self._metrics(scores, labels).items():
             self.log(f"val/{name}", value, prog_bar=name.endswith("acc@1"))
 
     def on_test_epoch_end(self) -> None:
@@ -154,6 +169,8 @@ class RecognitionSystem(L.LightningModule):
         num_views = batch.get("num_views", 1)
         output = {f"score:{head}": average_views(value.float(), num_views, self.average) for head, value in logits.items()}
         output |= {f"label:{head}": batch["labels"][head] for head in logits}
+        if num_views > 1 and {"verb", "noun"} <= logits.keys():
+            output["action_classes"], output["action_scores"] = top_view_actions(logits["verb"], logits["noun"], num_views)
         output["index"] = batch["index"]
         self._outputs.append(output)
 
@@ -171,7 +188,18 @@ class RecognitionSystem(L.LightningModule):
         heads = [key.removeprefix("score:") for key in arrays if key.startswith("score:")]
         scores = {head: arrays[f"score:{head}"][first] for head in heads}
         labels = {head: arrays[f"label:{head}"][first] for head in heads}
+        if "action_classes" in arrays:
+            classes, values = arrays["action_classes"][first], arrays["action_scores"][first]
+            self.view_actions = TopActions.from_classes(classes, values, scores["noun"].shape[1])
         return rows, scores, labels
+
+    def _metrics(self, scores: dict[str, np.ndarray[Any, Any]], labels: dict[str, np.ndarray[Any, Any]]) -> dict[str, float]:
+        """Plain cross entropy, without smoothing, and accuracies in percent."""
+        tensors = {head: torch.from_numpy(values) for head, values in scores.items()}
+        losses = head_losses(tensors, {head: torch.from_numpy(values) for head, values in labels.items()})
+        metrics = {f"{head}_loss": float(loss) for head, loss in losses.items()}
+        metrics["loss"] = float(join_losses(losses, self.loss.heads))
+        return metrics | head_accuracies(scores, labels)
 
     def _not_finite(self, loss: float, batch: dict[str, Any], batch_idx: int) -> str:
         rows = batch["index"].tolist()
@@ -197,19 +225,6 @@ def average_views(scores_BVxK: Tensor, num_views: int, average: str) -> Tensor:
     if average == "prob":
         return scores_BVK.softmax(-1).mean(1).clamp_min(torch.finfo(scores_BVK.dtype).tiny).log()
     return scores_BVK.mean(1)
-
-
-def _losses(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {head: F.cross_entropy(logits[head].float(), labels[head]) for head in logits}
-
-
-def _metrics(scores: dict[str, np.ndarray[Any, Any]], labels: dict[str, np.ndarray[Any, Any]]) -> dict[str, float]:
-    tensors = {head: torch.from_numpy(values) for head, values in scores.items()}
-    truth = {head: torch.from_numpy(values) for head, values in labels.items()}
-    losses = _losses(tensors, truth)
-    metrics = {f"{head}_loss": float(loss) for head, loss in losses.items()}
-    metrics["loss"] = float(np.mean(list(metrics.values())))
-    return metrics | head_accuracies(scores, labels)
 
 
 def _step_seed(*parts: int) -> int:

@@ -15,12 +15,14 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import loggers as lightning_loggers
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from zoopraxis.config.schema import TrainConfig
 from zoopraxis.errors import ConfigError, MissingExtraError, did_you_mean
 from zoopraxis.training.checkpoints import SafeCheckpointIO
+from zoopraxis.training.ema import WeightAverage
+from zoopraxis.training.sharding import FSDP2, ShardedStrategy
 
 __all__ = ["build_trainer", "check_devices", "inference_trainer", "quiet_lightning", "resolve_monitor"]
 
@@ -29,7 +31,7 @@ def build_trainer(config: TrainConfig, run_dir: Path, *, monitor: str | None, sh
     """The Trainer of a run.
 
     Args:
-        config: The run's settings; `config.trainer` goes to Lightning as it stands.
+        config: The run's settings; `config.trainer` goes to Lightning as it stands, but for our strategy `fsdp2`.
         run_dir: Where checkpoints and logs go.
         monitor: The metric whose best checkpoint is kept; none without a validation split.
         show_progress: Whether to draw a progress bar (on standard error).
@@ -39,6 +41,8 @@ def build_trainer(config: TrainConfig, run_dir: Path, *, monitor: str | None, sh
     """
     arguments = dict(config.trainer)
     check_devices(arguments.get("accelerator", "auto"), arguments.get("devices", "auto"))
+    if arguments.get("strategy") == FSDP2:
+        arguments["strategy"] = ShardedStrategy()
     try:
         return L.Trainer(
             **arguments,
@@ -131,7 +135,7 @@ def _callbacks(config: TrainConfig, run_dir: Path, *, monitor: str | None, show_
     common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
     callbacks: list[Callback] = [LearningRateMonitor("step")] if config.run.loggers else []
     if config.ema.decay > 0:
-        callbacks.append(EMAWeightAveraging(decay=config.ema.decay))
+        callbacks.append(WeightAverage(config.ema.decay))
     if monitor is not None:
         mode = "min" if monitor.endswith("loss") else "max"
         callbacks.append(ModelCheckpoint(filename="best", monitor=monitor, mode=mode, save_top_k=1, **common))

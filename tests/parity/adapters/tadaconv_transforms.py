@@ -1,8 +1,9 @@
-"""Holds the crops of training and test to TAdaConv's, which resizes without a low pass.
+"""Holds the crops of training and test, which TAdaConv resizes without a low pass, and the operations on color to TAdaConv's.
 
 Array names: `clip_<shape>` is a clip (C, T, H, W) in [0, 1], or the other shape's with its sides exchanged; `<shape>_crop<k>`
 the kth of several test crops, `<shape>_center` the only one, `<shape>_random_seed<n>` one of training, drawn by `random`.
-The published code works on floats and ours on bytes, so that numbers agree to about one level.
+The published code works on floats and ours on bytes, so that numbers agree to about one level. `jit_<operation>` and `gray` are
+operations on color, which are the same on floats; each must miss the numbers of the clip that it was not applied to.
 """
 
 from __future__ import annotations
@@ -14,12 +15,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from zoopraxis.data.colors import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, to_gray
 from zoopraxis.data.crops import RandomShortSideCrop
 from zoopraxis.data.transforms import NumCrops, TestTransform, TrainTransform
 
-_LATER = {"jit_brightness", "jit_contrast", "jit_saturation", "jit_hue", "gray"}
-"""Operations on color, which this package does not have yet."""
+_COLORS = {
+    "brightness": adjust_brightness,
+    "contrast": adjust_contrast,
+    "saturation": adjust_saturation,
+    "hue": adjust_hue,
+}
 MAX_LEVELS = 2.0
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -46,7 +53,11 @@ def check(case: Mapping[str, Any], arrays: Mapping[str, FloatArray], context: An
     short, size, num_crops = _numbers(case["how"], r"short side (\d+), crop (\d+), (\d+) spatial crops")
     checked = 0
     for name, expected in arrays.items():
-        if name in _LATER or name.startswith("clip_"):
+        if name.startswith("clip_"):
+            continue
+        if name == "gray" or name.startswith("jit_"):
+            _check_color(name, expected, case["how"], arrays, context)
+            checked += 1
             continue
         match = re.fullmatch(r"(\w+?)_(?:(center)|crop(\d)|random_seed(\d+))", name)
         assert match, f"no rule for the array {name!r}"
@@ -63,6 +74,20 @@ def check(case: Mapping[str, Any], arrays: Mapping[str, FloatArray], context: An
         assert np.abs(got[True] - levels).max() > MAX_LEVELS, f"{name}: a low pass passes too"
         checked += 1
     assert checked
+
+
+def _check_color(name: str, expected: FloatArray, how: str, arrays: Mapping[str, FloatArray], context: Any) -> None:
+    before = arrays["clip_" + re.findall(r"\bclip_(\w+)", how)[-1]]
+    frames = torch.from_numpy(before).movedim(1, 0)
+    if name == "gray":
+        got = to_gray(frames)
+    else:
+        operation = name.removeprefix("jit_")
+        match = re.search(rf"\b{operation} (-?[\d.]+)", how)
+        assert match, f"{how!r} does not tell how much {operation}"
+        got = _COLORS[operation](frames, float(match[1]))
+    context.assert_close(got.movedim(0, 1), expected, name)
+    assert not context.is_close(before, expected), f"{name}: the clip itself passes too"
 
 
 def _numbers(text: str, pattern: str) -> list[int]:

@@ -77,6 +77,9 @@ def test_of_a_training_checkpoint_the_averaged_weights_and_class_names_are_kept(
     assert loaded.record["config"] == {"seed": 7}
     torch.testing.assert_close(loaded.classifiers.label.bias, model.classifiers.label.bias + 1)
     assert "in the layout of Zoopraxis" in _says(capsys)[0]
+    assert main(["convert", str(tmp_path / "last.ckpt"), str(tmp_path / "plain.safetensors"), "--last"]) == 0
+    plain = load_model(tmp_path / "plain.safetensors")
+    torch.testing.assert_close(plain.classifiers.label.bias, model.classifiers.label.bias)
 
 
 @pytest.mark.parametrize(

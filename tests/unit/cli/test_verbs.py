@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -17,6 +18,8 @@ from zoopraxis.cli.test import parse_views
 from zoopraxis.config.load import config_to_dict, load_config
 from zoopraxis.config.schema import TrainConfig
 from zoopraxis.errors import ConfigError
+from zoopraxis.evaluation.actions import TopActions
+from zoopraxis.evaluation.results import Results
 
 
 @dataclasses.dataclass
@@ -55,7 +58,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def test(checkpoint: str, results: Path, **rest: Any) -> SimpleNamespace:
         recorded.append({"checkpoint": checkpoint, "results": results, **rest})
-        return SimpleNamespace(results=[0, 0, 0], metrics={"verb_acc@1": 50.0})
+        scores = {"verb": np.zeros((3, 2)), "noun": np.zeros((3, 2))}
+        one = np.array([[0, 1]] * 3)
+        actions = None if rest["options"].num_clips is None else TopActions(one, one, np.array([[0.5, 0.25]] * 3))
+        return SimpleNamespace(results=Results(np.array(["a", "b", "c"]), scores, {}, actions), metrics={"verb_acc@1": 50.0})
 
     def predict(checkpoint: str, video: Path, **rest: Any) -> dict[str, list[tuple[str, float]]]:
         recorded.append({"checkpoint": checkpoint, "video": video, **rest})
@@ -107,7 +113,7 @@ def test_train_prints_json_for_programs(calls: list[dict[str, Any]], capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["data.root=/x"], "no recipe is named; add --config-name with one of tada2d_r50_k400_16x5, "),
+        (["data.root=/x"], "no recipe is named; add --config-name with one of csn_ek100, "),
         (["--config-name", "tsm_rgb"], "data.root is not given; add it, e.g. data.root=/path/to/the/data"),
         (
             ["--config-name", "tsm_rgb", "data.root=/x", "+trainer.max_epoch=3"],
@@ -145,7 +151,21 @@ def test_test_hands_on_its_options(tmp_path: Path, calls: list[dict[str, Any]], 
     given = {key: value for key, value in dataclasses.asdict(call["options"]).items() if value is not None}
     assert given == {"root": "/x", "num_clips": 10, "num_crops": 3, "average": "prob", "num_workers": 0}
     assert (call["checkpoint"], call["results"], call["split"], call["devices"]) == ("best.ckpt", out, "test", 2)
-    assert str(out) in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert str(out) in printed
+    assert "and the best 2 actions of each clip, by the mean of each view's product of verb and noun" in " ".join(
+        printed.split()
+    )
+
+
+def test_test_says_which_format_has_no_place_for_actions(
+    tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["test", "best.ckpt", str(tmp_path / "val.pkl"), "--views", "2x1"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "without the actions by views, for which .pkl has no place; write .npz or .safetensors to keep them" in printed
+    assert main(["test", "best.ckpt", str(tmp_path / "val.npz"), "--views", "2x1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["view_actions"] == 2
 
 
 def test_test_prints_json_for_programs(tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,7 +173,7 @@ def test_test_prints_json_for_programs(tmp_path: Path, calls: list[dict[str, Any
     assert main(["test", "best.ckpt", str(out), "--json"]) == 0
     assert calls[0]["split"] == "val"
     printed = json.loads(capsys.readouterr().out)
-    assert printed == {"results": str(out), "num_clips": 3, "metrics": {"verb_acc@1": 50.0}}
+    assert printed == {"results": str(out), "num_clips": 3, "metrics": {"verb_acc@1": 50.0}, "view_actions": None}
 
 
 def test_test_overwrites_only_when_told_to(

@@ -96,7 +96,10 @@ def test_a_deleted_argument_is_gone_and_a_deleted_setting_has_its_default() -> N
         ("lr=0.1", "unknown setting lr=0.1; did you mean optim.lr?"),
         ("max_epochs=3", "unknown setting max_epochs=3; did you mean trainer.max_epochs?"),
         ("transform.sise=3", "unknown setting transform.sise=3; did you mean data.transform.size?"),
-        ("zzz=3", "unknown setting zzz=3; known: compile, data, ema, model, optim, run, schedule, seed, trainer, views"),
+        (
+            "zzz=3",
+            "unknown setting zzz=3; known: compile, data, ema, loss, mix, model, optim, run, schedule, seed, trainer, views",
+        ),
         ("trainer.max_epoch=3", "unknown setting trainer.max_epoch=3; did you mean trainer.max_epochs?"),
         ("+trainer.max_epoch=3", "unknown setting trainer.max_epoch=3; did you mean trainer.max_epochs?"),
         ("trainer.gpus=4", "unknown setting trainer.gpus=4; the setting is called trainer.devices"),

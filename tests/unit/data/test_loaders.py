@@ -49,6 +49,8 @@ def make_loader(
     rank: int = 0,
     world_size: int = 1,
     store: NoiseStore | None = None,
+    num_folds: int = 1,
+    num_repeats: int = 1,
 ) -> ClipLoader:
     index = ClipIndex.from_columns(
         clip_id=[f"c{n}" for n in range(num_clips)],
@@ -59,7 +61,16 @@ def make_loader(
     transform = TrainTransform(size=8) if training else TestTransform(size=8, resize=10)
     dataset = ClipDataset(index, store or NoiseStore(), transform=transform, num_segments=2, seed=5, training=training)
     pad = "repeat" if training else "mark"
-    sampler = EpochSampler(num_clips, seed=5, shuffle=training, rank=rank, world_size=world_size, pad=pad)  # type: ignore[arg-type]
+    sampler = EpochSampler(
+        num_clips,
+        seed=5,
+        shuffle=training,
+        rank=rank,
+        world_size=world_size,
+        pad=pad,  # type: ignore[arg-type]
+        num_folds=num_folds,
+        num_repeats=num_repeats,
+    )
     return ClipLoader(dataset, sampler, batch_size=batch_size, num_workers=num_workers)
 
 
@@ -101,6 +112,60 @@ def test_processes_share_an_epoch_evenly(num_clips: int, world_size: int) -> Non
     everything = np.concatenate(marked)
     assert sorted(everything[everything >= 0].tolist()) == list(range(num_clips))
     assert len({len(part) for part in marked}) == 1
+
+
+def test_folds_are_passes_of_their_own() -> None:
+    sampler = EpochSampler(20, seed=1, shuffle=True, num_folds=3)
+    assert len(sampler) == 60
+    keys = list(sampler)
+    assert len(keys) == len(set(keys)) == 60
+    for fold in range(3):
+        single = EpochSampler(20, seed=1, shuffle=True)
+        single.set_epoch(fold)
+        assert keys[20 * fold : 20 * (fold + 1)] == list(single)
+    sampler.set_epoch(1)
+    assert {turn for turn, _ in sampler} == {3, 4, 5}
+
+
+def test_repeats_stand_side_by_side_and_have_turns_of_their_own() -> None:
+    sampler = EpochSampler(5, seed=1, shuffle=True, num_folds=2, num_repeats=3)
+    assert len(sampler) == 30
+    seen: set[tuple[int, int]] = set()
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        keys = list(sampler)
+        for first in range(0, 30, 3):
+            (turn, row), *others = keys[first : first + 3]
+            assert turn % 3 == 0
+            assert others == [(turn + 1, row), (turn + 2, row)]
+        seen |= set(keys)
+    assert seen == {(turn, row) for turn in range(12) for row in range(5)}
+
+
+@pytest.mark.parametrize(("num_clips", "world_size"), [(12, 2), (7, 3), (2, 5)])
+def test_processes_share_folds_and_repeats_evenly(num_clips: int, world_size: int) -> None:
+    def keys_of(rank: int, world_size: int) -> list[tuple[int, int]]:
+        return list(EpochSampler(num_clips, seed=1, shuffle=True, rank=rank, world_size=world_size, num_folds=2, num_repeats=2))
+
+    whole = keys_of(0, 1)
+    parts = [keys_of(rank, world_size) for rank in range(world_size)]
+    assert {len(part) for part in parts} == {len(parts[0])}
+    assert set(whole) == {key for part in parts for key in part}
+    steps = [[key for part in parts for key in part[first : first + 2]] for first in range(0, len(parts[0]), 2)]
+    assert [key for step in steps for key in step][: len(whole)] == whole
+
+
+def test_views_of_a_clip_differ_within_a_batch_and_between_folds() -> None:
+    batches = list(make_loader(4, batch_size=4, num_folds=2, num_repeats=2))
+    assert [len(batch["index"]) for batch in batches] == [4] * 4
+    views: dict[int, list[torch.Tensor]] = {}
+    for batch in batches:
+        assert batch["index"].tolist()[::2] == batch["index"].tolist()[1::2]
+        for row, clip in zip(batch["index"].tolist(), batch["clip"], strict=True):
+            views.setdefault(row, []).append(clip)
+    for clips in views.values():
+        assert len(clips) == 4
+        assert all(not torch.equal(one, other) for n, one in enumerate(clips) for other in clips[:n])
 
 
 def test_a_batch_has_uint8_clips_with_channels_last_rows_and_labels() -> None:
@@ -178,6 +243,24 @@ def test_a_run_goes_on_where_it_stopped(num_workers: int) -> None:
     assert_same(list(resumed), list(unbroken))
 
 
+@pytest.mark.parametrize("num_given", [1, 3, 5])
+def test_a_run_with_folds_and_repeats_goes_on_where_it_stopped(num_given: int) -> None:
+    def make() -> ClipLoader:
+        loader = make_loader(5, batch_size=4, num_folds=2, num_repeats=2)
+        loader.set_epoch(1)
+        return loader
+
+    expected = list(make())
+    stopped = make()
+    for _, _ in zip(range(num_given), stopped, strict=False):
+        state = stopped.state_dict()
+    resumed = make()
+    resumed.load_state_dict(state)
+    assert_same(list(resumed), expected[num_given:])
+    with pytest.raises(ConfigError, match="with num_folds 2, but now it is 1"):
+        make_loader(5, batch_size=4, num_repeats=2).load_state_dict(stopped.state_dict() | {"num_batches": 1})
+
+
 def test_the_epoch_may_be_set_after_iterating_began_but_before_the_first_batch() -> None:
     loader, other = make_loader(), make_loader()
     batches = iter(loader)
@@ -239,8 +322,17 @@ def test_what_is_refused() -> None:
         EpochSampler(0, shuffle=False)
     with pytest.raises(ValueError, match=r"rank \(2\) must be at least 0 and less than world_size \(2\)"):
         EpochSampler(5, shuffle=False, rank=2, world_size=2)
+    with pytest.raises(ValueError, match=r"num_folds \(0\) must be at least 1"):
+        EpochSampler(5, shuffle=False, num_folds=0)
+    with pytest.raises(ValueError, match=r"num_repeats \(0\) must be at least 1"):
+        EpochSampler(5, shuffle=False, num_repeats=0)
     with pytest.raises(ValueError, match=r"batch_size \(0\) must be at least 1"):
         make_loader(batch_size=0)
+    reason = r"data\.batch_size is 7, but .* must be divisible by data\.num_repeats=2; try 6"
+    with pytest.raises(ConfigError, match=reason):
+        make_loader(batch_size=7, num_repeats=2)
+    with pytest.raises(ConfigError, match=r"data\.batch_size is 1, but .* try 2"):
+        make_loader(batch_size=1, num_repeats=2)
 
 
 def test_a_closed_loader_has_no_workers_and_starts_anew() -> None:

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
+from zoopraxis.data.colors import ColorJitter
 from zoopraxis.data.crops import Crop, RandomShortSideCrop
-from zoopraxis.data.sampling import clip_generator
+from zoopraxis.data.sampling import Generator, clip_generator
 from zoopraxis.data.transforms import TestTransform, TrainTransform
 
 
@@ -132,6 +133,39 @@ def test_a_crop_of_resized_frames() -> None:
     for epoch in range(5):
         top, left, *_ = crop(48, 64, clip_generator(0, epoch, "a"))
         assert torch.equal(transform(frames, clip_generator(0, epoch, "a")), resized[..., top : top + 20, left : left + 20])
+
+
+def test_augmentations_follow_the_flip_in_order() -> None:
+    frames = noise(3, 32, 32)
+
+    def darker(clip: torch.Tensor, generator: Generator) -> torch.Tensor:
+        return clip // 2
+
+    def marked(clip: torch.Tensor, generator: Generator) -> torch.Tensor:
+        assert clip.shape == (3, 3, 32, 32)
+        assert clip.max() < 128
+        return (clip + 128).contiguous()
+
+    transform = TrainTransform(size=32, crop=whole, flip=1, augmentations=[darker, marked])
+    clip = transform(frames, clip_generator(0, 0, "a"))
+    assert torch.equal(clip, torch.from_numpy(frames).permute(0, 3, 1, 2).flip(-1) // 2 + 128)
+    assert clip.permute(0, 2, 3, 1).is_contiguous()
+
+
+def test_augmentations_leave_crop_and_flip_as_they_are() -> None:
+    frames = noise(3, 40, 48)
+    plain, augmented = TrainTransform(size=32), TrainTransform(size=32, augmentations=[ColorJitter(probability=1, hue=0.5)])
+    for epoch in range(5):
+        clip, is_flipped = plain.apply(frames, clip_generator(0, epoch, "a"))
+        other, is_other_flipped = augmented.apply(frames, clip_generator(0, epoch, "a"))
+        assert is_flipped is is_other_flipped
+        assert (clip.amax(1).int() - other.amax(1).int()).abs().max() <= 1
+        assert not torch.equal(clip, other)
+
+
+def test_augmentations_are_not_for_flow() -> None:
+    with pytest.raises(ValueError, match="augmentations are for rgb, not for flow; leave them out"):
+        TrainTransform(modality="flow", augmentations=[ColorJitter(grayscale=1)])
 
 
 def test_a_transform_tells_whether_it_flipped() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from zoopraxis.epic.recognition import labels_of, recognition_metrics
 from zoopraxis.errors import AnnotationError, ConfigError, DataError
+from zoopraxis.evaluation.actions import TopActions
 from zoopraxis.evaluation.results import Results
 
 IDS = np.array(["P01_01_0", "P01_01_1", "P02_01_0", "P18_01_0"])
@@ -144,3 +146,29 @@ def test_perfect_scores_of_the_real_validation_rows_are_all_right(real_data: Pat
     )
     assert set(metrics.as_dict().values()) == {100.0}
     assert [metric.num_clips for metric in metrics.metrics[6:]] == [1065, 1065, 1065, 1760, 1900, 3105]
+
+
+def make_viewed_results() -> Results:
+    """By views the actions of clips 0 and 1 come first, that of clip 3 second; by the product those of clips 0 and 3."""
+    verbs, nouns = np.array([[0, 5], [1, 5], [5, 6], [5, 0]]), np.array([[1, 5], [0, 5], [5, 6], [5, 2]])
+    return replace(make_results(), view_actions=TopActions(verbs, nouns, np.array([[0.5, 0.25]] * 4)))
+
+
+@pytest.mark.parametrize(
+    ("actions", "leading", "other"), [("product", (50.0, 75.0), "views"), ("views", (50.0, 75.0), "product")]
+)
+def test_both_kinds_of_actions_are_reported_and_one_leads(actions: Any, leading: tuple[float, float], other: str) -> None:
+    labels = {"verb": VERBS, "noun": NOUNS}
+    table = recognition_metrics(
+        make_viewed_results(), labels, participants=PARTICIPANTS, unseen_participants={"P18"}, actions=actions
+    ).as_dict()
+    assert (table["all_action_accuracy_at_1"], table["all_action_accuracy_at_5"]) == leading
+    assert list(table)[-2:] == [f"all_action_by_{other}_accuracy_at_{k}" for k in (1, 5)]
+    assert table["unseen_action_accuracy_at_1"] == (100.0 if actions == "product" else 0.0)
+
+
+def test_actions_by_views_need_results_that_have_them() -> None:
+    with pytest.raises(DataError, match=r"the results have no actions by views; test with several views into \.npz or"):
+        metrics_of(actions="views")
+    with pytest.raises(ConfigError, match="actions by views have their probabilities already: leave out --global-softmax"):
+        metrics_of(actions="views", softmax="global")

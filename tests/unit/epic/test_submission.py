@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from zoopraxis.epic.submission import (
 )
 from zoopraxis.epic.vocabulary import HEADS
 from zoopraxis.errors import ConfigError, DataError
+from zoopraxis.evaluation.actions import TopActions
 from zoopraxis.evaluation.results import Results
 
 IDS = np.array(["P18_07_27", "P01_11_0"])
@@ -137,3 +139,33 @@ def test_missing_levels_members_and_archives_are_named(tmp_path: Path) -> None:
     (tmp_path / "u.zip").write_bytes(b"garbage")
     with pytest.raises(DataError, match="cannot be read as a submission"):
         read_submission(tmp_path / "u.zip")
+
+
+def test_actions_follow_verbs_and_nouns_where_they_are_asked_for() -> None:
+    actions = TopActions(np.array([[3, 0], [96, 1]]), np.array([[299, 7], [0, 0]]), np.array([[0.5, 0.25], [1, 0]]))
+    results = replace(make_results(), view_actions=actions)
+    assert submission_json(results, LEVELS) == submission_json(make_results(), LEVELS)
+    clips = json.loads(submission_json(results, LEVELS, actions="views"))["results"]
+    assert [list(clip) for clip in clips.values()] == [["verb", "noun", "action"]] * 2
+    assert [clip["action"] for clip in clips.values()] == [{"3,299": 0.5, "0,7": 0.25}, {"96,0": 1.0, "1,0": 0.0}]
+
+    clip = json.loads(submission_json(results, LEVELS, actions="product"))["results"]["P18_07_27"]
+    assert len(clip["action"]) == 100
+    scores = {head: np.array(list(clip[head].values())) for head in ("verb", "noun")}
+    verb, noun = (np.exp(values) / np.exp(values).sum() for values in scores.values())
+    products = np.outer(verb, noun)
+    name, first = next(iter(clip["action"].items()))
+    assert name == ",".join(str(place) for place in np.unravel_index(products.argmax(), products.shape))
+    assert first == pytest.approx(products.max())
+
+
+def test_a_submission_with_actions_is_read(tmp_path: Path) -> None:
+    write_submission(make_results(), tmp_path / "s.zip", LEVELS, actions="product")
+    results, _ = read_submission(tmp_path / "s.zip")
+    np.testing.assert_array_equal(results.scores["verb"], make_results().scores["verb"])
+
+
+def test_actions_by_views_cannot_be_submitted_without_having_them(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"the results have no actions by views; .* or use --actions product"):
+        write_submission(make_results(), tmp_path / "s.zip", LEVELS, actions="views")
+    assert not (tmp_path / "s.zip").exists()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from zoopraxis.errors import ConfigError, DataError
+from zoopraxis.evaluation.actions import TopActions
 from zoopraxis.evaluation.fusion import fuse
 from zoopraxis.evaluation.probabilities import log_softmax
 from zoopraxis.evaluation.results import Results
@@ -75,3 +76,10 @@ def test_weights_that_do_not_fit_are_refused(weights: list[float], message: str)
 def test_one_file_is_no_fusion() -> None:
     with pytest.raises(ConfigError, match="fusion needs at least 2 results, not 1"):
         fuse([results_of(RGB)])
+
+
+def test_actions_by_views_are_left_out() -> None:
+    one = np.zeros((3, 1), dtype=np.int64)
+    scores = {"verb": RGB, "noun": FLOW}
+    results = Results(IDS, scores, {}, TopActions(one, one, np.full((3, 1), 0.5)))
+    assert fuse([results, Results(IDS, scores)]).view_actions is None

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from zoopraxis.errors import DataError
+from zoopraxis.evaluation.actions import TopActions
 from zoopraxis.evaluation.results import RESULTS_SUFFIXES, Results, load_results, save_results
 
 IDS = np.array(["P01_01_10", "P01_01_2", "küche_3"])
@@ -212,3 +213,82 @@ def test_take_keeps_rows_together() -> None:
     taken = results.take(np.array([2, 0]))
     assert taken.clip_ids.tolist() == [IDS[2], IDS[0]]
     np.testing.assert_array_equal(taken.scores["verb"], results.scores["verb"][[2, 0]])
+
+
+def make_actions(**changes: Any) -> TopActions:
+    verbs, nouns = np.array([[0, 3], [1, 1], [2, 0]]), np.array([[4, 0], [2, 3], [0, 0]])
+    probabilities = np.array([[0.5, 0.25], [0.125, 0.125], [1, 0]], dtype=np.float32)
+    return TopActions(**{"verbs": verbs, "nouns": nouns, "probabilities": probabilities, **changes})
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_own_formats_keep_actions_by_views(suffix: str, tmp_path: Path) -> None:
+    save_results(make_results(view_actions=make_actions()), tmp_path / f"r{suffix}")
+    loaded = load_results(tmp_path / f"r{suffix}")
+    assert list(loaded.heads) == ["verb", "noun"]
+    assert loaded.view_actions is not None
+    for name in ("verbs", "nouns", "probabilities"):
+        np.testing.assert_array_equal(getattr(loaded.view_actions, name), getattr(make_actions(), name))
+    taken = loaded.take(np.array([2, 0])).view_actions
+    assert taken is not None
+    assert taken.classes(5).tolist() == [[10, 0], [4, 15]]
+
+
+def test_actions_are_two_arrays_of_the_file_numbered_verb_by_verb(tmp_path: Path) -> None:
+    save_results(make_results(view_actions=make_actions()), tmp_path / "r.npz")
+    with np.load(tmp_path / "r.npz") as archive:
+        assert set(archive) == {"clip_ids", "verb", "noun", "action_classes", "action_scores", "meta"}
+        assert archive["action_classes"].tolist() == [[4, 15], [7, 8], [10, 0]]
+        assert (archive["action_classes"].dtype, archive["action_scores"].dtype) == (np.int32, np.float32)
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".pt"])
+def test_the_baselines_formats_are_the_same_with_actions(suffix: str, tmp_path: Path) -> None:
+    save_results(make_results(), tmp_path / f"without{suffix}")
+    save_results(make_results(view_actions=make_actions()), tmp_path / f"with{suffix}")
+    assert (tmp_path / f"with{suffix}").read_bytes() == (tmp_path / f"without{suffix}").read_bytes()
+    assert load_results(tmp_path / f"with{suffix}").view_actions is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"verbs": np.array([[0, 4], [1, 1], [2, 0]])},
+            r"an action has verb 4, outside \[0, 3\], the classes that were scored",
+        ),
+        ({"nouns": np.array([[0, 1], [1, -1], [2, 0]])}, r"an action has noun -1, outside \[0, 4\]"),
+        ({"nouns": np.array([[4, 0], [2, 2], [0, 0]])}, "an action stands twice among the best ones of a clip"),
+        ({"nouns": np.array([[4], [2], [0]])}, r"actions must have shape \(3, actions of a clip\) in all their arrays, not"),
+        ({"probabilities": np.full((3, 2), 1.5)}, r"an action has the probability 1\.5, which is outside \[0, 1\]; test again"),
+        ({"probabilities": np.full((3, 2), np.nan)}, r"an action has the probability nan, which is outside"),
+        ({"probabilities": np.array([[0, 0.5]] * 3)}, "the actions of a clip are not in the order of their probabilities"),
+    ],
+)
+def test_actions_that_cannot_be_right_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        make_results(view_actions=make_actions(**changes))
+
+
+def test_actions_without_verbs_and_nouns_are_refused() -> None:
+    with pytest.raises(DataError, match="actions need the scores of heads verb and noun beside them, but the heads are label"):
+        make_results(scores={"label": np.zeros((3, 4))}, view_actions=make_actions())
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"action_classes": np.zeros((3, 1), dtype=np.int32)}, "it has actions but no array 'action_scores'; test again"),
+        ({"action_scores": np.zeros((3, 1), dtype=np.float32)}, "it has actions but no array 'action_classes'"),
+        (
+            {"action_classes": np.zeros((3, 1)), "action_scores": np.zeros((3, 1))},
+            "its actions must be whole numbers and their scores floats, not float64 and float64",
+        ),
+        ({"action_classes": np.full((3, 1), 20), "action_scores": np.zeros((3, 1))}, "an action has verb 4, outside"),
+        ({"action_classes": np.zeros((2, 1), int), "action_scores": np.zeros((2, 1))}, r"actions must have shape \(3, "),
+    ],
+)
+def test_broken_actions_of_a_file_are_named(arrays: dict[str, Any], message: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "r.npz", clip_ids=IDS, **make_results().scores, **arrays)
+    with pytest.raises(DataError, match=rf"r\.npz: {message}"):
+        load_results(tmp_path / "r.npz")

@@ -164,6 +164,63 @@ def test_our_checkpoints_build_what_their_record_says(tmp_path: Path, has_averag
     assert loaded.record["config"] == {"seed": 1}
 
 
+def _biases(model: VideoModel) -> list[Tensor]:
+    return [parameter for name, parameter in model.named_parameters() if name.startswith("classifiers.")]
+
+
+def _plus(state: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+    return {key: tensor + number for key, tensor in state.items()}
+
+
+@pytest.mark.parametrize(("averaged", "number"), [(None, 1), (True, 1), (False, 2)])
+@pytest.mark.parametrize("layout", ["ema", "current_model_state"])
+def test_averaged_or_last_weights_are_taken_from_checkpoints_of_ours(
+    tmp_path: Path, layout: str, averaged: bool | None, number: int
+) -> None:
+    model = _model(backbone="test_resnet")
+    state = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
+    average, last, record = _plus(state, 1), _plus(state, 2), model_record(model)
+    if layout == "ema":
+        both = {**last, **{key.replace("model.", "ema.", 1): tensor for key, tensor in average.items()}}
+        path = _save(tmp_path / "last.ckpt", both, zoopraxis=record)
+    else:
+        path = _save(tmp_path / "last.ckpt", average, zoopraxis=record, current_model_state=last)
+    loaded = load_model(path, averaged=averaged)
+    for found, plain in zip(_biases(loaded), _biases(model), strict=True):
+        assert torch.equal(found, plain + number)
+
+
+@pytest.mark.parametrize(
+    ("averaged", "number", "words"),
+    [
+        (None, 0, "; its averaged weights (model_ema_state) are left"),
+        (False, 0, "; its averaged weights (model_ema_state) are left"),
+        (True, 1, ", its averaged weights (model_ema_state)"),
+    ],
+)
+def test_averaged_or_last_weights_are_taken_from_published_checkpoints(
+    tmp_path: Path, averaged: bool | None, number: int, words: str
+) -> None:
+    model = _model(backbone="test_resnet")
+    record = model_record(model)
+    path = tmp_path / "published.pyth"
+    state = dict(model.state_dict())
+    torch.save({"model_state": state, "model_ema_state": _plus(state, 1), "zoopraxis": record}, path)
+    loaded = load_model(path, averaged=averaged)
+    for found, plain in zip(_biases(loaded), _biases(model), strict=True):
+        assert torch.equal(found, plain + number)
+    assert loaded.record["found"].endswith(words)
+
+
+def test_averaged_weights_that_are_not_there_are_missed(tmp_path: Path) -> None:
+    model = _model(backbone="test_resnet")
+    path = _save(tmp_path / "last.ckpt", dict(model.state_dict()), zoopraxis=model_record(model))
+    wanted = r"last\.ckpt holds no averaged weights; leave averaged out, or name a file that has them"
+    with pytest.raises(CheckpointError, match=wanted):
+        load_model(path, averaged=True)
+    _assert_same(load_model(path, averaged=False), model)
+
+
 def test_safetensors_files_load_with_their_record(tmp_path: Path) -> None:
     model = _model(backbone="test_resnet")
     path = tmp_path / "model.safetensors"

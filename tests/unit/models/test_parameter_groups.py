@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+import torch
 from torch import Tensor, nn
 
+from zoopraxis.backbones.clip import ClipBackbone
 from zoopraxis.errors import ConfigError
 from zoopraxis.models import create_model
-from zoopraxis.models.parameter_groups import Policy, parameter_groups
+from zoopraxis.models.parameter_groups import LayerDecay, Policy, parameter_groups
 
 HEADS = {"label": 3}
 
@@ -57,10 +59,26 @@ class AdaptiveModule(nn.Module):
         self.L = nn.Sequential(nn.Conv1d(4, 1, 3, bias=False), nn.BatchNorm1d(1), nn.ReLU(), nn.Conv1d(1, 4, 1, bias=False))
 
 
-def _by_name(model: nn.Module, policy: Policy) -> dict[str, tuple[float, float]]:
+def _clip_network(*names: str, has_pre_logits: bool = False) -> nn.Module:
+    """A network over whole clips with parameters of these names: vectors where they end in 1, else matrices."""
+    backbone = ClipBackbone(num_features=4, in_channels=3)
+    for full_name in names:
+        name, _, num_axes = full_name.partition(":")
+        *path, last = name.split(".")
+        module: nn.Module = backbone
+        for part in path:
+            if not hasattr(module, part):
+                module.add_module(part, nn.Module())
+            module = module.get_submodule(part)
+        module.register_parameter(last, nn.Parameter(torch.zeros((2,) if num_axes else (2, 2))))
+    heads = {"pre_logits": nn.ModuleDict({"perf": nn.Linear(4, 4)})} if has_pre_logits else {}
+    return nn.ModuleDict({"backbone": backbone, "classifiers": nn.ModuleDict({"perf": nn.Linear(4, 2)}), **heads})
+
+
+def _by_name(model: nn.Module, policy: Policy, layer_decay: LayerDecay | None = None) -> dict[str, tuple[float, float]]:
     """Parameter name to (multiple of the rate, multiple of the weight decay)."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    groups = parameter_groups(model, policy=policy)
+    groups = parameter_groups(model, policy=policy, layer_decay=layer_decay)
     return {names[id(p)]: (group["lr_mult"], group["decay_mult"]) for group in groups for p in group["params"]}
 
 
@@ -185,8 +203,116 @@ def test_groups_of_a_whole_tada2d_network() -> None:
     assert found["backbone.network.layer1.0.conv2.weight"] == (1, 1)
 
 
+@pytest.mark.parametrize("suffix", ["", "_finetune"])
+def test_tada2d_is_tadaconv_of_an_image_network(suffix: str) -> None:
+    model = Block(Routing())
+    assert _by_name(model, f"tada2d{suffix}") == _by_name(model, f"tadaconv{suffix}")
+
+
+def test_tadaconv_sorts_clip_networks_by_published_names() -> None:
+    block = "stages.0.0."
+    model = _clip_network(
+        "downsample_layers.0.1.weight:1",
+        "conv2.res_1.conv_branch.a_bn.weight:1",
+        "pos_embd",
+        "cls_token",
+        f"{block}gamma:1",
+        f"{block}norm.weight:1",
+        f"{block}pwconv1.bias:1",
+        f"{block}dwconv_rf.a.weight",
+        f"{block}dwconv_rf.norm.weight:1",
+        f"{block}dwconv_rf.b_bias.weight",
+        f"{block}dwconv_rf.bn.bias:1",
+    )
+    found = _by_name(model, "tadaconv_finetune")
+    assert {name.removeprefix("backbone."): multiples for name, multiples in found.items()} == {
+        "downsample_layers.0.1.weight": (1, 1),
+        "conv2.res_1.conv_branch.a_bn.weight": (1, 0),
+        "pos_embd": (1, 0),
+        "cls_token": (1, 0),
+        f"{block}gamma": (1, 1),
+        f"{block}norm.weight": (1, 0),
+        f"{block}pwconv1.bias": (1, 0),
+        f"{block}dwconv_rf.a.weight": (5, 1),
+        f"{block}dwconv_rf.norm.weight": (5, 1),
+        f"{block}dwconv_rf.b_bias.weight": (10, 0),
+        f"{block}dwconv_rf.bn.bias": (1, 0),
+        "classifiers.perf.weight": (5, 1),
+        "classifiers.perf.bias": (10, 0),
+    }
+    assert {rate for rate, _ in _by_name(model, "tadaconv").values()} == {1}
+
+
+def test_maps_before_the_heads_count_as_heads() -> None:
+    found = _by_name(_clip_network("conv1.weight", has_pre_logits=True), "tadaconv_finetune")
+    assert (found["pre_logits.perf.weight"], found["pre_logits.perf.bias"]) == ((5, 1), (10, 0))
+
+
+def test_layer_decay_slows_what_is_far_from_the_heads() -> None:
+    model = _clip_network(
+        "conv1.weight",
+        "positional_embedding",
+        "layers.0.tada.tadaconv.weight",
+        "layers.0.ln_1.weight:1",
+        "layers.1.mlp.c_fc.weight",
+        "layers.1.tada.tadaconv.bias",
+        "ln_post.weight:1",
+        has_pre_logits=True,
+    )
+    rates = LayerDecay(factor=0.5, new_parts=("tada",), new_parts_lr=10, head_lr=4)
+    found = _by_name(model, "layer_decay", rates)
+    assert {name.removeprefix("backbone."): multiples for name, multiples in found.items()} == {
+        "conv1.weight": (0.125, 1),
+        "positional_embedding": (0.125, 1),
+        "layers.0.tada.tadaconv.weight": (2.5, 1),
+        "layers.0.ln_1.weight": (0.25, 0),
+        "layers.1.mlp.c_fc.weight": (0.5, 1),
+        "layers.1.tada.tadaconv.bias": (5, 0),
+        "ln_post.weight": (1, 0),
+        "classifiers.perf.weight": (4, 1),
+        "classifiers.perf.bias": (4, 0),
+        "pre_logits.perf.weight": (4, 1),
+        "pre_logits.perf.bias": (4, 0),
+    }
+
+
+def test_layer_decay_names_its_groups_from_the_input_on() -> None:
+    model = _clip_network("conv1.weight", "layers.0.tada.weight", "layers.0.ln_1.weight:1", "ln_post.weight:1")
+    groups = parameter_groups(model, policy="layer_decay", layer_decay=LayerDecay(new_parts=("tada",)))
+    names = ["layer0_weight", "layer1_bias", "layer1_new_weight", "layer2_bias", "head_weight", "head_bias"]
+    assert [group["name"] for group in groups] == names
+
+
+def test_layer_decay_leaves_frozen_parameters_out() -> None:
+    model = _clip_network("conv1.weight", "layers.0.weight")
+    model.get_parameter("backbone.conv1.weight").requires_grad_(False)
+    assert "backbone.conv1.weight" not in _by_name(model, "layer_decay", LayerDecay(factor=0.7))
+
+
+def test_a_new_part_that_no_parameter_has_is_refused() -> None:
+    model = _clip_network("conv1.weight", "layers.0.tada.weight")
+    wanted = (
+        r"optim\.new_parts has 'tdaa', which is in no parameter's name \(one is 'layers\.0\.tada\.weight'\); name a part of "
+        r"some, or set optim\.new_parts=\[\]"
+    )
+    with pytest.raises(ConfigError, match=wanted):
+        parameter_groups(model, policy="layer_decay", layer_decay=LayerDecay(new_parts=("tdaa",)))
+
+
+def test_layer_decay_of_an_image_network_with_temporal_modules() -> None:
+    model = create_model("tada2d", heads=HEADS, backbone="test_resnet")
+    found = _by_name(model, "layer_decay", LayerDecay(factor=0.5, new_parts=("temporal",), new_parts_lr=3))
+    host = next(name for name in found if name.endswith(".conv2.temporal.a.weight")).removesuffix(".temporal.a.weight")
+    rate, decay = found[f"{host}.weight"]
+    assert found[f"{host}.temporal.a.weight"] == (3 * rate, decay)
+    rates = [found[name][0] for name in found if name.endswith("conv1.weight")]
+    assert rates == sorted(rates)
+    assert (rates[-1], decay) == (0.5, 1)
+    assert found["classifiers.label.weight"] == (1, 1)
+
+
 def test_an_unknown_policy_is_refused() -> None:
     model = create_model("tsn", heads=HEADS, backbone="test_resnet")
-    known = "effective, multipliers, tsm, tanet, tada2d, tada2d_finetune"
+    known = "effective, multipliers, tsm, tanet, tada2d, tada2d_finetune, tadaconv, tadaconv_finetune, layer_decay"
     with pytest.raises(ConfigError, match=f"unknown policy 'real' of parameter groups; known: {known}"):
         parameter_groups(model, policy="real")

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from zoopraxis.config.load import load_config, recipe_names
-from zoopraxis.config.schema import DataConfig, TransformConfig
+from zoopraxis.config.schema import ColorConfig, DataConfig, RandAugmentConfig, TransformConfig
+from zoopraxis.data.colors import ColorJitter
 from zoopraxis.data.crops import MultiScaleCrop, RandomResizedCrop, RandomShortSideCrop
 from zoopraxis.data.encoding import write_video
 from zoopraxis.data.index import Clip, ClipIndex
+from zoopraxis.data.rand_augment import RandAugment
 from zoopraxis.data.stores.frames import FrameFolderStore
 from zoopraxis.data.stores.video import VideoStore
 from zoopraxis.errors import ConfigError, DataError
@@ -63,6 +65,7 @@ def test_the_recipes_settings_go_together(recipe: str, tmp_path: Path) -> None:
     [
         (TransformConfig(size=16), MultiScaleCrop(16)),
         (TransformConfig(size=16, crop="random_resized", area=[0.2, 0.9]), RandomResizedCrop((0.2, 0.9))),
+        (TransformConfig(size=16, crop="random_resized", aspect=[0.9, 1.1]), RandomResizedCrop((0.08, 1.0), (0.9, 1.1))),
         (TransformConfig(size=16, crop="random_short_side", short_side=[16, 24]), RandomShortSideCrop(16, (16, 24))),
     ],
 )
@@ -81,12 +84,57 @@ def test_the_crop_of_training_is_the_recipes(transform: TransformConfig, crop: o
         (TransformConfig(crop="random_short_side", short_side=[340]), r"short_side is \[340\], but it must be two numbers"),
         (TransformConfig(crop="random_resized", area=[0.9, 0.1]), r"area is \[0.9, 0.1\], but .* the lower one first"),
         (TransformConfig(crop="random_resized", area=[0.1, 1.5]), r"area is \[0.1, 1.5\], but a crop has at most all"),
+        (TransformConfig(crop="random_resized", aspect=[1.1]), r"aspect is \[1.1\], but it must be two numbers"),
         (TransformConfig(flip_pairs=[[1, 3]]), r"flip_pairs has class 3, but the head has classes 0 to 2"),
     ],
 )
 def test_transforms_that_cannot_be_are_refused_before_training(transform: TransformConfig, reason: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=reason):
         make(tmp_path, transform=transform).check()
+
+
+def test_augmentations_are_the_recipes(tmp_path: Path) -> None:
+    color = ColorConfig(probability=0.8, brightness=0.5, contrast=0.4, saturation=0.3, hue=0.25, grayscale=0.2)
+    both = TransformConfig(size=16, resize=16, rand_augment=RandAugmentConfig(num_ops=4, magnitude=7), color=color)
+    data = make(tmp_path, num_segments=2, transform=both)
+    data.check()
+    expected = (RandAugment(4, 7, 0.5, 0.5), ColorJitter(0.8, 0.5, 0.4, 0.3, 0.25, 0.2))
+    assert data.train_dataloader().dataset.transform.augmentations == expected
+    (batch,) = data.train_dataloader()
+    assert batch["clip"].shape == (1, 2, 3, 16, 16)
+    for transform in (TransformConfig(), TransformConfig(color=ColorConfig(probability=1))):
+        assert make(tmp_path, transform=transform).train_dataloader().dataset.transform.augmentations == ()
+
+
+def test_augmentations_are_refused_for_flow(tmp_path: Path) -> None:
+    transform = TransformConfig(rand_augment=RandAugmentConfig(num_ops=2), color=ColorConfig(grayscale=0.2))
+    reason = r"data\.transform\.rand_augment and data\.transform\.color cannot be used with data\.modality=flow, only with rgb"
+    with pytest.raises(ConfigError, match=reason):
+        make(tmp_path, modality="flow", segment_length=5, transform=transform).check()
+
+
+def test_folds_and_repeats_are_for_training(tmp_path: Path) -> None:
+    settings = {"num_folds": 3, "num_repeats": 2, "num_segments": 2, "transform": TransformConfig(size=16, resize=16)}
+    data = make(tmp_path, **settings)
+    with pytest.raises(ConfigError, match=r"data\.batch_size is 1, but .* divisible by data\.num_repeats=2; try 2"):
+        data.check()
+    data.config.batch_size = 4
+    data.check()
+    train, val = data.train_dataloader(), data.val_dataloader()
+    assert [batch["index"].tolist() for batch in train] == [[0] * 4, [0] * 2]
+    assert [batch["index"].tolist() for batch in val] == [[0]]
+
+
+def test_the_official_split_is_the_recipes(tmp_path: Path) -> None:
+    lists = tmp_path / "splits"
+    lists.mkdir()
+    for number in (1, 2):
+        (lists / f"wave_test_split{number}.txt").write_text(f"train{number}.avi 1\ntest{number}.avi 2\n")
+    config = DataConfig(root=str(tmp_path), store="video", train=str(lists), val=str(lists), official_split=2)
+    for split, clip_id in (("train", "wave/train2"), ("val", "wave/test2")):
+        opened = open_split(config, split)
+        assert opened is not None
+        assert opened.index.clip_ids.tolist() == [clip_id]
 
 
 def test_flip_pairs_need_the_head_label(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from zoopraxis.data.annotations.labels import VIDEO_SUFFIXES, ClassNames, build_
 from zoopraxis.data.index import ClipIndex
 from zoopraxis.errors import AnnotationError
 
-__all__ = ["read_lines", "read_list"]
+__all__ = ["numbered_lines", "read_lines", "read_list"]
 
 _FORMS = {1: "PATH", 2: "PATH LABEL", 3: "PATH NUM_FRAMES LABEL"}
 
@@ -23,11 +23,11 @@ def read_list(
 ) -> ClipIndex:
     """Read lines of the form `path label` or `path num_frames label` (or `path`, unlabelled): one clip each, head `label`.
 
-    These are the lists of TAdaConv (`kinetics400_train_list.txt`: path and label, with a space or a comma between them), of
-    TSM and TANet (path, number of frames and label of a folder of frames) and of mmaction2 (path and label of videos, the three
-    of folders of frames). The first row decides the form of all. Paths may have spaces, and with a comma before the label also
-    commas. The number of frames is taken for folders of RGB frames; that of a video is told by the video, and
-    lists are not at one on whether they count frames or pairs for flow.
+    These are the lists of TAdaConv (`kinetics400_train_list.txt`, `hmdb51_train_list.txt`, `ucf101_test_list.txt`: path and
+    label from 0, with a space or a comma between them), of TSM and TANet (path, number of frames and label of a folder of
+    frames) and of mmaction2 (path and label of videos, the three of folders of frames). The first row decides the form of all.
+    Paths may have spaces, and with a comma before the label also commas. The number of frames is taken for folders of RGB
+    frames; that of a video is told by the video, and lists are not at one on whether they count frames or pairs for flow.
 
     Args:
         path: The list; the paths in it are relative to the root of the store.
@@ -69,13 +69,22 @@ def read_lines(path: str | Path) -> list[str]:
     Raises:
         AnnotationError: If it cannot be read, or has none.
     """
+    return [line for _, line in numbered_lines(path)]
+
+
+def numbered_lines(path: str | Path) -> list[tuple[int, str]]:
+    """The lines of a text file that are not empty, stripped, each with its number from 1.
+
+    Raises:
+        AnnotationError: If it cannot be read, or has none.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise AnnotationError(f"cannot read the annotations {path}: {error.strerror or error}; check the path") from error
     except UnicodeDecodeError as error:
         raise AnnotationError(f"{path} is no text file ({error.reason}); is it the right file?") from error
-    lines = [stripped for line in text.splitlines() if (stripped := line.strip())]
+    lines = [(number, stripped) for number, line in enumerate(text.splitlines(), start=1) if (stripped := line.strip())]
     if not lines:
         raise AnnotationError(f"{path} is empty; it should have one clip a line")
     return lines

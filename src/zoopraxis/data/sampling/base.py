@@ -29,6 +29,10 @@ class Generator(Protocol):
         """A number uniform in [0, 1)."""
         ...
 
+    def normal(self) -> float:
+        """A number of mean 0 and standard deviation 1."""
+        ...
+
 
 def clip_generator(seed: int, epoch: int, clip_id: str) -> np.random.Generator:
     """The generator of one clip in one epoch.

@@ -65,6 +65,14 @@ def test_the_lists_of_tadaconv(name: str, split: str, tmp_path: Path) -> None:
     assert index.column("split").tolist() == [split]
 
 
+@pytest.mark.parametrize("name", ["hmdb51_train_list.txt", "ucf101_train_list.txt"])
+def test_the_lists_of_tadaconv_for_small_data_sets(name: str, tmp_path: Path) -> None:
+    index = read_kinetics(write(tmp_path, "wave/a_nm_np1.avi 50", "chew/b.avi 4", name=name))
+    assert index.labels()["label"].tolist() == [50, 4]
+    assert index.column("source").tolist() == ["wave/a_nm_np1.avi", "chew/b.avi"]
+    assert index.column("split").tolist() == ["train", "train"]
+
+
 def test_lists_are_read_too(tmp_path: Path) -> None:
     assert read_kinetics(write(tmp_path, "a.mp4 1", name="val.txt")).labels()["label"].tolist() == [1]
 

@@ -39,6 +39,9 @@ def make(tmp_path: Path, name: str, content: str | bytes = "") -> Path:
         ("a.parquet", "", "index"),
         ("folder/meta_0.gmeta", "{}", "gulp"),
         ("folder/class/a.mp4", "", "folder"),
+        ("folder/classInd.txt", "1 a\n", "ucf101"),
+        ("folder/wave_test_split2.txt", "a.avi 1\n", "hmdb51"),
+        ("trainlist01.txt", "a/b.avi 1\n", "kinetics"),
     ],
 )
 def test_the_format_is_told_from_the_file(tmp_path: Path, name: str, content: str, expected: str) -> None:
@@ -51,7 +54,8 @@ def test_the_format_is_told_from_the_file(tmp_path: Path, name: str, content: st
 def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path, name: str, content: str) -> None:
     path = make(tmp_path, name, content)
     with pytest.raises(
-        AnnotationError, match=r"cannot tell the format of .* name it: epic, csv, folder, kinetics, something, index, gulp"
+        AnnotationError,
+        match=r"cannot tell the format of .* name it: epic, csv, folder, kinetics, something, ucf101, hmdb51, index, gulp",
     ):
         read_annotations(path)
 
@@ -63,6 +67,17 @@ def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path) -> None:
     wrong: Any = "flows"
     with pytest.raises(ConfigError, match="unknown modality 'flows'; did you mean 'flow'"):
         read_annotations(path, modality=wrong)
+
+
+def test_lists_of_ucf101_are_told_by_the_classes_beside_them(tmp_path: Path) -> None:
+    make(tmp_path, "classInd.txt", "1 Archery\n2 Biking\n")
+    path = make(tmp_path, "testlist03.txt", "Biking/v_1.avi\n")
+    assert detect_format(path) == "ucf101"
+    assert read_annotations(path, split="val").labels()["label"].tolist() == [1]
+    make(tmp_path, "testlist02.txt", "Archery/v_2.avi\n")
+    assert read_annotations(tmp_path, split="val", official_split=2).clip_ids.tolist() == ["Archery/v_2"]
+    with pytest.raises(ConfigError, match="official_split is 4, but UCF101 and HMDB51 have 1, 2 and 3"):
+        read_annotations(tmp_path, official_split=4)
 
 
 def test_missing_annotations_are_named(tmp_path: Path) -> None:
