@@ -8,10 +8,15 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 import zoopraxis.toy
 from zoopraxis.cli import demo, main
+from zoopraxis.config.load import recipe_names
 from zoopraxis.toy import ToyConfig
+from zoopraxis.training.build import build_model
+from zoopraxis.training.mixing import check_mixing
+from zoopraxis.training.optim import build_optimizer, check_optimizer
 
 
 def test_the_demo_goes_the_whole_way_and_is_taken_up_where_it_was(
@@ -46,3 +51,14 @@ def test_an_unknown_recipe_is_told_before_anything_is_made(tmp_path: Path, capsy
     assert main(["demo", str(tmp_path / "demo"), "--also", "tada2d"]) == 2
     assert "tada2d" in capsys.readouterr().err
     assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if not name.endswith("_flow")])
+def test_every_recipe_has_a_small_form_for_the_toy_kitchen(name: str, tmp_path: Path) -> None:
+    config = demo._toy_config(demo._Paths(tmp_path), name, seed=0)
+    check_optimizer(config.optim)
+    check_mixing(config.mix, config.data)
+    model = build_model(config, {"verb": 8, "noun": 8}, pretrained=False)
+    assert sum(parameter.numel() for parameter in model.parameters()) < 10_000_000
+    build_optimizer(model, config.optim)
+    assert model.eval()(torch.zeros(1, 8, 3, 48, 48))["verb"].shape == (1, 8)

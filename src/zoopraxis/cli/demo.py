@@ -38,6 +38,7 @@ _TOY_SETTINGS = (
     "data.pin_memory=false",
     "data.store=gulp",
     "data.sampling=segments",
+    "data.interval=1",
     "data.num_segments=8",
     "data.test_num_segments=null",
     "data.num_folds=1",
@@ -61,6 +62,10 @@ _TOY_SETTINGS = (
     "optim.lr=0.15",
     "optim.weight_decay=1e-4",
     "optim.groups=effective",
+    "optim.layer_decay=1",
+    "optim.new_parts=[]",
+    "optim.new_parts_lr=1",
+    "optim.head_lr=1",
     "schedule.name=cosine",
     "schedule.warmup_epochs=1",
     "schedule.warmup_start_lr=null",
@@ -79,21 +84,27 @@ _NETWORKS = {
     "r2plus1d": ("r10", "{widths: [16, 16, 32, 64, 64]}"),
     "s3dg": ("s3dg", "{}"),
     "slowfast": ("r50_8x8", "{blocks: [1, 1, 1, 1], widths: [16, 32, 64, 128, 128], beta: 4}"),
-    "tadaconvnextv2": ("tiny", "{dims: [32, 48, 64, 96], depths: [1, 1, 2, 1], head_dim: 16}"),
+    "tadaconvnextv2": ("tiny", "{dims: [32, 64, 64, 128], depths: [1, 1, 2, 1], head_dim: 16, layer_scale: 1}"),
     "tadaformer": ("b16", "{dim: 64, depth: 3, num_heads: 4, patch_size: 8, route_head_dim: 16}"),
     "timesformer": ("b16", "{dim: 64, depth: 3, num_heads: 4, patch_size: 12}"),
-    "vivit": ("b16x2_joint", "{dim: 64, depth: 3, num_heads: 4, patch_size: 12}"),
+    "vivit": ("b16x2_joint", "{dim: 64, depth: 3, num_heads: 4, patch_size: 12, drop_path: 0}"),
 }
 """Of networks over whole clips a small form: the variant, and arguments of its own. All others get a small ResNet."""
+
+_BY_ADAMW = ("optim.name=adamw", "optim.lr=2e-3", "optim.weight_decay=0.02", "schedule.warmup_epochs=3")
 
 _RUN_SETTINGS = {
     "tsm_flow": ("trainer.max_epochs=8",),
     "trn_rgb": ("optim.name=adamw", "optim.lr=4e-3", "trainer.max_epochs=40"),
     "tanet_r50_sthv2_8f": ("trainer.max_epochs=20",),
     "tada2d_r50_ssv2_8f": ("trainer.max_epochs=28",),
+    "tadaconvnextv2_tiny_k400": (*_BY_ADAMW, "trainer.max_epochs=60"),
+    "tadaformer_b16_k400": (*_BY_ADAMW, "trainer.max_epochs=24"),
+    "vivit_fe_k400": (*_BY_ADAMW, "trainer.max_epochs=120"),
 }
-"""What one run wants otherwise: flow shows the motion itself and needs fewer epochs; from scratch TRN's relations hardly learn
-by plain descent, and a module that starts as the identity takes its time."""
+"""What one run wants otherwise: flow shows the motion itself and needs fewer epochs; from scratch TRN's relations and
+transformers hardly learn by plain descent, a module that starts as the identity takes its time, and attention over all tokens
+must find out what a place and a moment are."""
 
 
 @dataclass(frozen=True)

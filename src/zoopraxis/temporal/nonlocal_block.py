@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from zoopraxis.temporal.kinds import TEMPORAL, TemporalKind
+from zoopraxis.temporal.layouts import on_flat_weights
 
 __all__ = ["NonLocalBlock", "TemporalNonLocal"]
 
@@ -107,8 +108,8 @@ class _PlaceConv(nn.Conv3d):
         return linear(features_BNC, self.weight.flatten(1), self.bias)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Hide the three axes of size one: no tensor of five axes can follow a network `.to(memory_format=channels_last)`."""
-        super()._apply(lambda t: fn(t.flatten(1)).reshape(t.shape) if t.ndim == 5 else fn(t), recurse)  # type: ignore[no-untyped-call]
+        """Hide two of the axes of size one: no tensor of five axes can follow a network `.to(memory_format=channels_last)`."""
+        super()._apply(on_flat_weights(fn), recurse)  # type: ignore[no-untyped-call]
         return self
 
 

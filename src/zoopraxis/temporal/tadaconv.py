@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from zoopraxis.temporal.kinds import TEMPORAL, TemporalKind
+from zoopraxis.temporal.layouts import on_flat_weights
 from zoopraxis.temporal.means import frame_means
 from zoopraxis.temporal.neighbors import normalize_with_neighbors
 
@@ -95,7 +96,7 @@ class TimeConv(nn.Conv3d):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Hide the two axes of size one: no tensor of five axes can follow a network `.to(memory_format=channels_last)`."""
-        super()._apply(lambda t: fn(t.flatten(2)).reshape(t.shape) if t.ndim == 5 else fn(t), recurse)  # type: ignore[no-untyped-call]
+        super()._apply(on_flat_weights(fn), recurse)  # type: ignore[no-untyped-call]
         return self
 
 

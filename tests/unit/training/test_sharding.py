@@ -64,6 +64,7 @@ def test_each_block_is_a_unit_and_the_numbers_stay(
         gradients.append({path: grad.full_tensor() if isinstance(grad, DTensor) else grad for path, grad in found.items()})
     assert gradients[0].keys() == gradients[1].keys()
     assert all(torch.allclose(gradients[1][path], grad, rtol=1e-4, atol=1e-6) for path, grad in gradients[0].items())
+    assert all(isinstance(parameter, DTensor) for parameter in sharded.cpu().parameters())  # as a trainer that is done does
 
 
 @pytest.mark.parametrize(
