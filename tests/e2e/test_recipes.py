@@ -72,6 +72,22 @@ def test_a_recipe_trains(name: str, tiny_gulp: Path, tmp_path: Path) -> None:
     assert model.preprocessing.sampling == config.data.sampling
 
 
+@pytest.mark.parametrize(("name", "num_learning"), [("csn_ek100", 0), ("tsn_rgb", 1)])
+def test_frozen_norms_are_frozen_in_a_run(name: str, num_learning: int, tiny_gulp: Path, tmp_path: Path) -> None:
+    _train(name, tiny_gulp, tmp_path, "trainer.max_steps=2", "trainer.limit_val_batches=1")
+    tensors = _checkpoint(tmp_path)["state_dict"]
+    counts = [int(tensor) for key, tensor in tensors.items() if key.endswith("num_batches_tracked")]
+    assert len(counts) > 2
+    assert sorted(counts, reverse=True) == [2] * num_learning + [0] * (len(counts) - num_learning)
+
+
+@pytest.mark.parametrize("setting", ["data.transform.test_size=28", "data.test_num_segments=5", "data.num_segments=5"])
+def test_views_that_a_network_cannot_take_are_refused_before_training(setting: str, tiny_gulp: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\) must be divisible by (?:tubelet_size|patch_size) \("):
+        _train("vivit_fe_k400", tiny_gulp, tmp_path, setting)
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_views_have_a_size_of_their_own(tiny_gulp: Path, tmp_path: Path) -> None:
     scores = {}
     for size in ("null", "40"):

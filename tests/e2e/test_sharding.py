@@ -60,7 +60,9 @@ def test_two_processes_with_half_the_weights_each_train_as_one(tiny_gulp: Path, 
     assert first["global_step"] == second["global_step"] == 4
     assert list(first["state_dict"]) == list(second["state_dict"])
     for key, weight in first["state_dict"].items():
-        assert torch.allclose(second["state_dict"][key], weight, rtol=1e-3, atol=1e-5), key
+        # The softmax takes no notice of a bias of the keys: its gradient is rounding, which AdamW makes into steps.
+        atol = 5e-3 if key.endswith("to_qkv.bias") else 1e-5
+        assert torch.allclose(second["state_dict"][key], weight, rtol=1e-3, atol=atol), key
     states = [checkpoint["optimizer_states"][0] for checkpoint in (first, second)]
     numbers = [[group["params"] for group in state["param_groups"]] for state in states]
     assert numbers[0] == numbers[1]

@@ -22,6 +22,7 @@ from zoopraxis.training.run import train
 SETTINGS = (
     "model.backbone=test_resnet",
     "model.pretrained=false",
+    "model.partial_bn=false",
     "data.batch_size=8",
     "data.num_workers=0",
     "data.num_segments=4",

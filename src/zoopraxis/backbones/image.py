@@ -13,7 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from zoopraxis.backbones.inject import ClipLength, Place, inject, insert_temporal_pool
-from zoopraxis.backbones.stem import first_convolution, inflate_kernel, remove_stem_pool, widen_first_convolution
+from zoopraxis.backbones.stem import (
+    first_convolution,
+    inflate_kernel,
+    remove_stem_pool,
+    to_clip_kernel,
+    widen_first_convolution,
+)
 from zoopraxis.errors import CheckpointError, ConfigError, did_you_mean
 
 __all__ = [
@@ -22,6 +28,7 @@ __all__ = [
     "first_convolution",
     "image_weights",
     "inflate_kernel",
+    "to_clip_kernel",
     "widen_first_convolution",
 ]
 

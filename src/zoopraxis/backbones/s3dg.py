@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from zoopraxis.backbones.clip import ClipBackbone
 from zoopraxis.backbones.recompute import recompute
+from zoopraxis.backbones.resnet3d import Triple, convolution
 
 __all__ = ["MIXED_WIDTHS", "S3DG", "STEM_WIDTHS", "ChannelGate", "PointwiseUnit", "SeparableUnit"]
 
@@ -199,14 +200,11 @@ class MixedBlock(nn.Module):
         return torch.cat([gate(branch(maps_BCTHW)) for branch, gate in branches], dim=1)
 
 
-def _convolution(
-    in_channels: int, out_channels: int, kernel_size: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)
-) -> nn.Conv3d:
-    """A convolution that keeps the size up to its stride, without bias and with the published initial weights."""
-    padding = (kernel_size[0] // 2, kernel_size[1] // 2, kernel_size[2] // 2)
-    convolution = nn.Conv3d(in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=False)
-    nn.init.normal_(convolution.weight, std=0.01)
-    return convolution
+def _convolution(in_channels: int, out_channels: int, kernel_size: Triple, stride: Triple = (1, 1, 1)) -> nn.Conv3d:
+    """A convolution without bias, with the published initial weights."""
+    layer = convolution(in_channels, out_channels, kernel_size, stride=stride)
+    nn.init.normal_(layer.weight, std=0.01)
+    return layer
 
 
 def _width_of(widths: Sequence[int]) -> int:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from zoopraxis.errors import ConfigError
 
-__all__ = ["first_convolution", "inflate_kernel", "remove_stem_pool", "widen_first_convolution"]
+__all__ = ["first_convolution", "inflate_kernel", "remove_stem_pool", "to_clip_kernel", "widen_first_convolution"]
 
 _HALVING_CONVOLUTIONS = {"BasicBlock": "conv1", "Bottleneck": "conv2"}
 """Blocks of timm's ResNets and their layer that halves the resolution where a block does."""
@@ -39,6 +39,26 @@ def inflate_kernel(kernel_OIHW: Tensor, in_channels: int) -> Tensor:
     Source: Wang et al., Temporal Segment Networks, ECCV 2016, section 3.2 (cross-modality pre-training).
     """
     return kernel_OIHW.mean(dim=1, keepdim=True).expand(-1, in_channels, -1, -1).contiguous()
+
+
+def to_clip_kernel(kernel_OIHW: Tensor, *, in_channels: int, num_frames: int) -> Tensor:
+    """A first convolution's kernel for clips: all of it on the middle frame, for other input channels by `inflate_kernel`.
+
+    Args:
+        kernel_OIHW: Shape (out, in, height, width).
+        in_channels: Input channels of the result.
+        num_frames: Its frames.
+
+    Returns:
+        Shape (out, in_channels, num_frames, height, width).
+
+    Source: Arnab et al., ViViT: A Video Vision Transformer, ICCV 2021, section 3.4 (central frame initialization).
+    """
+    if kernel_OIHW.shape[1] != in_channels:
+        kernel_OIHW = inflate_kernel(kernel_OIHW, in_channels)
+    kernel_OITHW = kernel_OIHW.new_zeros(*kernel_OIHW.shape[:2], num_frames, *kernel_OIHW.shape[2:])
+    kernel_OITHW[:, :, num_frames // 2] = kernel_OIHW
+    return kernel_OITHW
 
 
 def widen_first_convolution(network: nn.Module, in_channels: int) -> None:

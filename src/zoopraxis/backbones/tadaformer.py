@@ -18,6 +18,7 @@ from torchvision.ops import StochasticDepth
 
 from zoopraxis.backbones.attention import drop_path_rates
 from zoopraxis.backbones.clip import ClipBackbone
+from zoopraxis.backbones.feed_forward import quick_gelu_maps
 from zoopraxis.backbones.recompute import recompute
 from zoopraxis.backbones.tubelets import check_divisible, resize_frame_positions
 from zoopraxis.temporal import RouteFuncTransformer, TAdaConv2dV2, quick_gelu
@@ -289,8 +290,7 @@ class FeedForward(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(..., D) to the same."""
-        mapped: Tensor = self.c_proj(quick_gelu(self.c_fc(tokens)))
-        return mapped
+        return quick_gelu_maps(tokens, self.c_fc, self.c_proj)
 
 
 def _split(tokens_BtLD: Tensor, grid: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -115,7 +115,7 @@ class TimeSformer(ClipBackbone):
         grid: (t, h, w) that positions are learned for.
 
     Differs: the published network cannot be trained, for it changes in place what the backward pass needs, and takes only clips
-    of the length and size that it was built for.
+    of as many patches as it was built for, which get the learned positions in order whatever their grid is.
     """
 
     def __init__(

@@ -126,7 +126,8 @@ class JointViViT(ClipBackbone):
     Attributes:
         grid: (t, h, w) that positions are learned for.
 
-    Differs: the published network takes only clips of the length and size that it was built for.
+    Differs: the published network takes only clips of as many tubelets as it was built for, and gives them the learned
+    positions in order whatever their grid is.
     """
 
     def __init__(

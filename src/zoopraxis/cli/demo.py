@@ -32,6 +32,7 @@ RUNS = ("tsn_rgb", "tsm_rgb", "tsm_flow")
 _TOY_SETTINGS = (
     "model.pretrained=false",
     "model.partial_bn=false",
+    "model.freeze_norms=false",
     "model.dropout=0",
     "data.batch_size=8",
     "data.num_workers=1",

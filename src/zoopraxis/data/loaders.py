@@ -112,10 +112,6 @@ class EpochSampler:
         own[:, 0] = own[:, 0] * self.num_repeats + np.arange(len(own)) % self.num_repeats
         return own
 
-    def rows(self) -> IntArray:
-        """The rows of `keys`, shape (len(self),)."""
-        return self.keys()[:, 1]
-
     def _order(self, number: int) -> IntArray:
         """The rows in the order of the pass of this number, counted from the run's beginning."""
         rows = np.arange(self.num_clips)

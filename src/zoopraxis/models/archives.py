@@ -102,8 +102,8 @@ def choose_weights(
     """
     weights: dict[str, torch.Tensor] = archive["state_dict"]
     average, last = (
-        {name: value for name, value in archive.get(key, {}).items() if isinstance(value, torch.Tensor)}
-        for key in (_PUBLISHED_AVERAGE, _OUR_LAST)
+        {name: value for name, value in table.items() if isinstance(value, torch.Tensor)} if isinstance(table, Mapping) else {}
+        for table in (archive.get(_PUBLISHED_AVERAGE), archive.get(_OUR_LAST))
     )
     has_both = any(name.startswith("ema.") for name in weights)
     if averaged and average:
@@ -188,8 +188,11 @@ def _is_torchscript(path: Path) -> bool:
     """As torch tells it: such an archive has the constants of its code beside its data."""
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return {name.rpartition("/")[2] for name in archive.namelist()} >= {"constants.pkl", "data.pkl"}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name.rpartition("/")[2] for name in archive.namelist()} >= {"constants.pkl", "data.pkl"}
+    except zipfile.BadZipFile:
+        return False  # a broken archive, which torch refuses in words
 
 
 def _read_modules(path: Path) -> dict[str, torch.Tensor]:

@@ -28,7 +28,7 @@ class VideoModel(nn.Module):
         preprocessing: What the input must have gone through; it may be replaced.
         class_names: For each head the names of its classes; numbers until somebody knows better.
         freeze_norms: Whether all batch norms of the backbone keep their running statistics in training, while their affine
-            parameters learn; it may be changed.
+            parameters learn; it may be changed, and holds from the next `train()` on.
         architecture: Arguments that make `create_model` build the network again.
         record: What its checkpoint says of it (see `checkpoints.model_record`); empty for a new network.
 

@@ -38,12 +38,6 @@ def _has(*patterns: str) -> Callable[[Collection[str]], bool]:
     return lambda keys: all(any(pattern.match(key) for key in keys) for pattern in compiled)
 
 
-def _has_not(present: Callable[[Collection[str]], bool], *absent: str) -> Callable[[Collection[str]], bool]:
-    """Whether `present` holds and none of the patterns begins a key."""
-    found = _has(f"(?:{'|'.join(absent)})")
-    return lambda keys: present(keys) and not found(keys)
-
-
 def _hyper_parameters(archive: Mapping[str, Any], _: Path) -> Mapping[str, Any]:
     """The configuration in a Lightning checkpoint of the EPIC baselines."""
     return table(archive.get("hyper_parameters"))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from zoopraxis.backbones.image import image_weights
 from zoopraxis.errors import ConfigError, did_you_mean
+from zoopraxis.models.argument_types import check_types
 from zoopraxis.models.base import VideoModel
 from zoopraxis.models.preprocessing import Modality, Preprocessing
 from zoopraxis.registry import Registry
@@ -144,7 +145,7 @@ def create_model(
         `heads`, `preprocessing`, `class_names` and `architecture` (the arguments that build it again).
 
     Raises:
-        ConfigError: If a name or argument is unknown or out of range.
+        ConfigError: If a name or argument is unknown, of another type or out of range.
         CheckpointError: If the pretrained weights cannot be had.
     """
     load_families()
@@ -184,7 +185,7 @@ def create_model(
         assert kind.expand is not None
         expanded = kind.expand(model, image_weights(kind.image_networks[settings["backbone"]]))
         model.load_state_dict(expanded, strict=False)
-    return model
+    return model.train()  # frozen norms evaluate from the first step on: Lightning trains a network in the mode that it finds
 
 
 def _backbone(name: str, kind: ModelKind, backbone: str | None) -> str:
@@ -210,6 +211,7 @@ def _check_arguments(name: str, kind: ModelKind, args: Mapping[str, Any]) -> Non
     for argument in args:
         if argument not in known:
             raise ConfigError(f"model {name!r} has no argument {argument!r}; {did_you_mean(argument, known)}")
+    check_types(name, kind.build, args)
 
 
 def _check_values(kind: ModelKind, settings: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
     UnsupportedOperatorException,
 )
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoopraxis.errors import ConfigError
@@ -90,7 +91,10 @@ def measure_cost(model: VideoModel, *, num_frames: int | None = None, size: int 
     parameters = list(model.parameters())
     probe = _probe(model)
     counter = FlopCounterMode(display=False)
-    with torch.no_grad():
+    with (
+        torch.no_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+    ):  # as matrix products: not every release counts the others on every device
         try:
             with FakeTensorMode(allow_non_fake_inputs=True), counter:
                 probe(torch.zeros(shape, device=_device(model)))

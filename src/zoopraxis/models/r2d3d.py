@@ -25,7 +25,7 @@ from zoopraxis.models.preprocessing import Modality, Preprocessing
 from zoopraxis.models.resnet3d_variants import has_branch_layer, infer_variant, overridden, variants_of_depth
 from zoopraxis.models.weights import HMDB_51, UCF_101, Evaluation, PublishedWeights, enter_weights
 
-__all__ = ["build_r2d3d", "preprocessing_r2d3d"]
+__all__ = ["build_r2d3d", "finetuned_from_mosi", "preprocessing_r2d3d"]
 
 _BRANCHES: Mapping[str, Branch] = {"simple": SimpleBranch, "bottleneck": BottleneckBranch}
 _SIZES = ResNet3DSizes(
@@ -117,14 +117,16 @@ def _infer(tensors: Mapping[str, Tensor], configuration: Mapping[str, Any]) -> d
     return infer_variant(tensors, configuration, _VARIANTS, form)
 
 
-def _finetuned(tag: str, drive_file: str, num_parameters: int, gmacs: float, data: str, top1: float) -> PublishedWeights:
-    """Pretrained by MoSI on the same data set, without labels."""
-    num_classes = {HMDB_51: 51, UCF_101: 101}[data]
+def finetuned_from_mosi(
+    model: str, variant: str, data: str, drive_file: str, *, num_parameters: int, gmacs: float, top1: float
+) -> PublishedWeights:
+    """Published weights of HMDB51 or UCF101 (`data`), pretrained by MoSI on the same videos, without labels."""
+    tag, num_classes = {HMDB_51: ("hmdb51", 51), UCF_101: ("ucf101", 101)}[data]
     evaluation = Evaluation(accuracy={"val/label@1": top1}, num_frames=16, size=112, num_clips=10, average="prob")
     return PublishedWeights(
-        name=f"r2d3d_r18.{tag}",
+        name=f"{model}_{variant}.{tag}_mosi",
         page=f"https://drive.google.com/file/d/{drive_file}/view?usp=sharing",
-        model={"name": "r2d3d", "backbone": "r18", "heads": {"label": num_classes}, "num_segments": 16},
+        model={"name": model, "backbone": variant, "heads": {"label": num_classes}, "num_segments": 16},
         num_parameters=num_parameters,
         gmacs=gmacs,
         preprocessing=preprocessing_r2d3d("rgb"),
@@ -147,6 +149,22 @@ MODELS.register("r2d3d")(
 )
 enter_clip_family(ClipFamily(model="r2d3d", tells=_tells, infer=_infer, has_scale_in_256=True))
 enter_weights(
-    _finetuned("hmdb51_mosi", "1A77b3uwxWwlCj0rm7uQcn6m0-uVCUeWQ", 14_070_643, 6.863663872, HMDB_51, 46.93),
-    _finetuned("ucf101_mosi", "1cwM4Zi0VUGpaiw3mCQcfe1A1aluIppaq", 14_083_493, 6.863676672, UCF_101, 71.75),
+    finetuned_from_mosi(
+        "r2d3d",
+        "r18",
+        HMDB_51,
+        "1A77b3uwxWwlCj0rm7uQcn6m0-uVCUeWQ",
+        num_parameters=14_070_643,
+        gmacs=6.863663872,
+        top1=46.93,
+    ),
+    finetuned_from_mosi(
+        "r2d3d",
+        "r18",
+        UCF_101,
+        "1cwM4Zi0VUGpaiw3mCQcfe1A1aluIppaq",
+        num_parameters=14_083_493,
+        gmacs=6.863676672,
+        top1=71.75,
+    ),
 )

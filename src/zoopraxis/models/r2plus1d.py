@@ -22,9 +22,9 @@ from zoopraxis.backbones.resnet3d import BLOCKS, Branch, ResNet3D, ResNet3DSizes
 from zoopraxis.models.build import MODELS, ModelArguments, ModelKind
 from zoopraxis.models.clip_classifier import ClipClassifier
 from zoopraxis.models.clip_families import ClipFamily, enter_clip_family
-from zoopraxis.models.r2d3d import preprocessing_r2d3d
+from zoopraxis.models.r2d3d import finetuned_from_mosi, preprocessing_r2d3d
 from zoopraxis.models.resnet3d_variants import has_branch_layer, infer_variant, overridden, variants_of_depth
-from zoopraxis.models.weights import HMDB_51, UCF_101, Evaluation, PublishedWeights, enter_weights
+from zoopraxis.models.weights import HMDB_51, UCF_101, enter_weights
 
 __all__ = ["build_r2plus1d"]
 
@@ -95,23 +95,6 @@ def _infer(tensors: Mapping[str, Tensor], configuration: Mapping[str, Any]) -> d
     return infer_variant(tensors, configuration, _VARIANTS, form)
 
 
-def _finetuned(tag: str, drive_file: str, num_parameters: int, gmacs: float, data: str, top1: float) -> PublishedWeights:
-    """Pretrained by MoSI on the same data set, without labels."""
-    num_classes = {HMDB_51: 51, UCF_101: 101}[data]
-    evaluation = Evaluation(accuracy={"val/label@1": top1}, num_frames=16, size=112, num_clips=10, average="prob")
-    return PublishedWeights(
-        name=f"r2plus1d_r10.{tag}",
-        page=f"https://drive.google.com/file/d/{drive_file}/view?usp=sharing",
-        model={"name": "r2plus1d", "backbone": "r10", "heads": {"label": num_classes}, "num_segments": 16},
-        num_parameters=num_parameters,
-        gmacs=gmacs,
-        preprocessing=preprocessing_r2d3d("rgb"),
-        data=data,
-        evaluations=(evaluation,),
-        source="TAdaConv authors' repository (pytorch-video-understanding), MODEL_ZOO",
-    )
-
-
 MODELS.register("r2plus1d")(
     ModelKind(
         "R(2+1)D",
@@ -125,6 +108,22 @@ MODELS.register("r2plus1d")(
 )
 enter_clip_family(ClipFamily(model="r2plus1d", tells=_tells, infer=_infer, has_scale_in_256=True))
 enter_weights(
-    _finetuned("hmdb51_mosi", "1OOkooh6_GNsyF_1EolgboN9MFE0O2N2n", 14_391_640, 21.33350656, HMDB_51, 51.83),
-    _finetuned("ucf101_mosi", "1cz_SMKFqvNyh_uEH8QOyomBf0MhOGN7Y", 14_417_290, 21.33353216, UCF_101, 82.79),
+    finetuned_from_mosi(
+        "r2plus1d",
+        "r10",
+        HMDB_51,
+        "1OOkooh6_GNsyF_1EolgboN9MFE0O2N2n",
+        num_parameters=14_391_640,
+        gmacs=21.33350656,
+        top1=51.83,
+    ),
+    finetuned_from_mosi(
+        "r2plus1d",
+        "r10",
+        UCF_101,
+        "1cz_SMKFqvNyh_uEH8QOyomBf0MhOGN7Y",
+        num_parameters=14_417_290,
+        gmacs=21.33353216,
+        top1=82.79,
+    ),
 )

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from zoopraxis.backbones.resnet3d import BLOCKS, STAGES, ResNet3DSizes
 from zoopraxis.errors import CheckpointError
+from zoopraxis.models.inference import table
 
 __all__ = [
     "Variant",
+    "as_lists",
     "configured_numbers",
     "has_branch_layer",
     "infer_variant",
@@ -64,6 +66,11 @@ def overridden(sizes: ResNet3DSizes, **numbers: Any) -> ResNet3DSizes:
     return dataclasses.replace(sizes, **{name: value for name, value in numbers.items() if value is not None})
 
 
+def as_lists(value: Any) -> Any:
+    """Sequences as lists, as JSON has them; any other value as it is."""
+    return [as_lists(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
 def has_branch_layer(tensors: Mapping[str, Tensor], layer: str) -> bool:
     """Whether the first block's branch has a convolution of that name, in a network with one stem."""
     return f"backbone.conv2.res_1.conv_branch.{layer}.weight" in tensors
@@ -92,7 +99,7 @@ def infer_variant(
     same = (name for name, variant in of_form.items() if list(variant.sizes.blocks) == found["blocks"])
     name = next(same, next(iter(of_form)))
     sizes = of_form[name].sizes
-    changed = {number: value for number, value in found.items() if value != _plain(getattr(sizes, number))}
+    changed = {number: value for number, value in found.items() if value != as_lists(getattr(sizes, number))}
     return {"backbone": name, **changed, **input_arguments(_stem_kernel(tensors)[0])}
 
 
@@ -140,16 +147,16 @@ def configured_numbers(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
     The published code strides over time only where it strides over space, too.
     """
-    backbone = _table(_table(configuration.get("VIDEO")).get("BACKBONE"))
+    backbone = table(table(configuration.get("VIDEO")).get("BACKBONE"))
     spatial, temporal = backbone.get("DOWNSAMPLING"), backbone.get("DOWNSAMPLING_TEMPORAL")
-    stem = _table(backbone.get("STEM")).get("NAME")
+    stem = table(backbone.get("STEM")).get("NAME")
     found: dict[str, Any] = {"has_stem_pool": _STEM_POOLS.get(str(stem))}
     if isinstance(spatial, list) and isinstance(temporal, list):
         strides = [2 if both else 1 for both in map(all, zip(spatial, temporal, strict=False))]
         if stem == _STEM_OF_IMAGES:
             strides[0] = 1
         found |= {"spatial_strides": [2 if is_strided else 1 for is_strided in spatial], "temporal_strides": strides}
-    found["norm_eps"] = _table(configuration.get("BN")).get("EPS")
+    found["norm_eps"] = table(configuration.get("BN")).get("EPS")
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -169,12 +176,3 @@ def _convolution(tensors: Mapping[str, Tensor], name: str) -> tuple[int, int, li
     if spatial is None or temporal is None:
         raise CheckpointError(f"the checkpoint has no {_BACKBONE}{name}.weight: it is of no whole residual network over clips")
     return int(temporal.shape[0]), int(spatial.shape[1]), [int(temporal.shape[2]), *map(int, spatial.shape[3:])]
-
-
-def _plain(value: Any) -> Any:
-    """Sequences as lists, as JSON has them."""
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
-
-
-def _table(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -23,7 +23,7 @@ from zoopraxis.models.clip_classifier import ClipClassifier
 from zoopraxis.models.clip_families import ClipFamily, enter_clip_family
 from zoopraxis.models.inference import table
 from zoopraxis.models.preprocessing import Modality, Preprocessing
-from zoopraxis.models.resnet3d_variants import configured_numbers, input_arguments
+from zoopraxis.models.resnet3d_variants import as_lists, configured_numbers, input_arguments
 
 __all__ = ["build_slowfast"]
 
@@ -203,12 +203,7 @@ def _stem(path: str) -> str:
 
 
 def _default(argument: str) -> Any:
-    return _plain(inspect.signature(build_slowfast).parameters[argument].default)
-
-
-def _plain(value: Any) -> Any:
-    """Sequences as lists, as JSON has them."""
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+    return as_lists(inspect.signature(build_slowfast).parameters[argument].default)
 
 
 def _carried(cfg: Mapping[str, Any]) -> dict[str, Any]:

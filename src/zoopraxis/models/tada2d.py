@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zoopraxis.errors import ConfigError
 from zoopraxis.models.build import MODELS, ModelArguments, ModelKind
 from zoopraxis.models.preprocessing import Modality, Preprocessing
 from zoopraxis.models.tsn import TSN, tsn_on_images
@@ -36,6 +37,7 @@ def build_tada2d(
     *,
     ratio: int = 4,
     kernels: Sequence[int] = (3, 3),
+    norm_eps: float = 1e-5,
     backbone_args: Mapping[str, Any] | None = None,
 ) -> TSN:
     """TAda2D on a ResNet; at birth it scores as the ResNet does that has no max pool in its stem.
@@ -48,6 +50,7 @@ def build_tada2d(
             stay zero.
         ratio: Channels over hidden channels of the routing functions.
         kernels: Temporal sizes of their two convolutions.
+        norm_eps: Added to the variance in the batch norms, except in the routing functions, which have 1e-5.
         backbone_args: Arguments of the image network.
 
     Raises:
@@ -56,6 +59,8 @@ def build_tada2d(
     Differs: without weights of ImageNet the last norm of each block starts at zero, as timm has it (the published one at one:
     `backbone_args={"zero_init_last": False}`), and the heads start smaller (`TSN`).
     """
+    if norm_eps <= 0:
+        raise ConfigError(f"norm_eps ({norm_eps}) must be above 0; the published networks have 1e-5")
     model = tsn_on_images(
         arguments,
         temporal="tada2d",
@@ -63,6 +68,9 @@ def build_tada2d(
         backbone_args=backbone_args,
         is_stem_pool_free=True,
     )
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.eps = norm_eps
     model.dropout = ClipDropout(arguments.dropout)
     return model
 

@@ -37,7 +37,7 @@ _CLIP_KEY = re.compile(
 """One of these begins some key of each family of networks over whole clips."""
 _BATCH_NORM_EPS = 1e-5
 _POOL = [3, 1, 1]
-"""What keys and shapes do not tell of the published networks: another value would give other scores."""
+"""What keys and shapes do not tell of TAda2D as published: the eps of its batch norms, and its average over frames."""
 
 
 def carried_configuration(archive: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
@@ -112,16 +112,14 @@ def _to_image_kernel(key: str, tensor: Tensor) -> Tensor:
 
 def _infer_tada2d(file: PublishedFile) -> dict[str, Any]:
     video = table(file.settings.get("VIDEO"))
-    branch = table(table(video.get("BACKBONE")).get("BRANCH"))
-    for what, value, ours in (
-        ("batch norms of eps", table(file.settings.get("BN")).get("EPS"), _BATCH_NORM_EPS),
-        ("a temporal pool of", branch.get("POOL_K"), _POOL),
-    ):
-        if value is not None and value != ours:
-            raise CheckpointError(
-                f"{file.path} was trained with {what} {value}; only TAda2D networks with {ours} can be loaded"
-            )
-    return infer_resnet(file, carried=_carried(file))
+    pool = table(table(video.get("BACKBONE")).get("BRANCH")).get("POOL_K")
+    if pool is not None and pool != _POOL:
+        raise CheckpointError(
+            f"{file.path} was trained with a temporal pool of {pool}; only TAda2D networks with {_POOL} can be loaded"
+        )
+    eps = table(file.settings.get("BN")).get("EPS")
+    norms = {} if eps in (None, _BATCH_NORM_EPS) else {"norm_eps": eps}
+    return infer_resnet(file, carried={**_carried(file), **norms})
 
 
 def _carried(file: PublishedFile) -> dict[str, Any]:

@@ -13,15 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from zoopraxis.backbones.image import to_clip_kernel
 from zoopraxis.backbones.tadaconvnext import TAdaConvNeXtV2
 from zoopraxis.errors import CheckpointError, ConfigError
 from zoopraxis.models.base import VideoModel
 from zoopraxis.models.build import MODELS, ModelArguments, ModelKind
 from zoopraxis.models.clip_classifier import ClipClassifier
 from zoopraxis.models.clip_families import ClipFamily, enter_clip_family
+from zoopraxis.models.inference import table
 from zoopraxis.models.preprocessing import Modality, Preprocessing
 from zoopraxis.models.weights import KINETICS_400, SOMETHING_V2, Evaluation, PublishedWeights, enter_weights
 
@@ -139,7 +140,8 @@ _HEAD = re.compile(r"(?:classifier|head|head\.fc)\.(?:weight|bias)")
 def expand_convnext(model: VideoModel, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A ConvNeXt's weights as initial ones: the stem's kernel on its middle frame, all others as they are.
 
-    Routing functions, the norms of averages over frames and the heads keep their own initial values.
+    Of a stem for flow each channel's kernel is the mean of the image network's. Routing functions, the norms of averages over
+    frames and the heads keep their own initial values.
 
     Args:
         model: The network that is to start from them.
@@ -167,7 +169,7 @@ def expand_convnext(model: VideoModel, tensors: Mapping[str, Tensor]) -> dict[st
         if given[key].shape != value.shape:
             raise CheckpointError(
                 f"weights of a ConvNeXt give {key} the shape {tuple(given[key].shape)} where {tuple(value.shape)} is needed; "
-                "name weights of one of this size, for input of as many channels"
+                "name weights of one of this size"
             )
     return given
 
@@ -183,10 +185,7 @@ def _to_clips(tensor: Tensor, like: Tensor) -> Tensor:
         return tensor[None, None]
     if like.ndim != 5 or tensor.ndim != 4:
         return tensor
-    taps = like.shape[2]
-    spread = torch.zeros(*tensor.shape[:2], taps, *tensor.shape[2:], dtype=tensor.dtype, device=tensor.device)
-    spread[:, :, taps // 2] = tensor
-    return spread
+    return to_clip_kernel(tensor, in_channels=like.shape[1], num_frames=like.shape[2])
 
 
 MODELS.register("tadaconvnextv2")(
@@ -219,8 +218,8 @@ def _infer(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[s
     dims = tuple(int(tensors[f"backbone.stages.{stage}.0.dwconv.weight"].shape[2]) for stage in stages)
     depths = tuple(sum(number == stage for number, _ in blocks) for stage in stages)
     hidden, channels, first = tensors[f"{_ROUTE}.a.weight"].shape[:3]
-    video = settings.get("VIDEO", {}).get("BACKBONE", {})
-    stem, branch = video.get("STEM", {}), video.get("BRANCH", {})
+    video = table(table(settings.get("VIDEO")).get("BACKBONE"))
+    stem, branch = table(video.get("STEM")), table(video.get("BRANCH"))
     found = {
         "dims": dims,
         "depths": depths,

@@ -1,6 +1,6 @@
 """TAdaFormer: CLIP's vision transformer with temporally-adaptive convolutions in its layers.
 
-# D features, L tokens of a frame, M features of a bottleneck, R hidden features of a routing function, P px of a patch, K taps
+# D features, L positions: a frame's patches and the class token
 
 Source: Huang et al., Temporally-Adaptive Models for Efficient Video Understanding, arXiv 2308.05787, 2023.
 """
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoopraxis.backbones.image import inflate_kernel
+from zoopraxis.backbones.image import to_clip_kernel
 from zoopraxis.backbones.tadaformer import TAdaFormer
 from zoopraxis.backbones.tubelets import resize_frame_positions
 from zoopraxis.errors import CheckpointError, ConfigError
@@ -23,6 +23,7 @@ from zoopraxis.models.base import VideoModel
 from zoopraxis.models.build import MODELS, ModelArguments, ModelKind
 from zoopraxis.models.clip_classifier import ClipClassifier
 from zoopraxis.models.clip_families import ClipFamily, enter_clip_family
+from zoopraxis.models.inference import table
 from zoopraxis.models.preprocessing import Modality, Preprocessing
 from zoopraxis.models.vision_towers import vision_tower
 from zoopraxis.models.weights import KINETICS_400, SOMETHING_V2, Evaluation, PublishedWeights, enter_weights
@@ -135,7 +136,8 @@ def expand_vision_tower(model: VideoModel, tensors: Mapping[str, Tensor]) -> dic
     tower = vision_tower(tensors)
     expected = model.state_dict()
     needed = {key for key in expected if key.startswith("backbone.") and ".tada" not in key and key != "backbone.proj"}
-    tower["conv1.weight"] = _inflate(tower["conv1.weight"], expected["backbone.conv1.weight"])
+    in_channels, num_taps = expected["backbone.conv1.weight"].shape[1:3]
+    tower["conv1.weight"] = to_clip_kernel(tower["conv1.weight"], in_channels=in_channels, num_frames=num_taps)
     taken = adapt_positions(model, {f"backbone.{name}": tensor for name, tensor in tower.items()})
     if "backbone.proj" not in expected or taken.get("backbone.proj", torch.empty(0)).shape != expected["backbone.proj"].shape:
         taken.pop("backbone.proj", None)
@@ -165,8 +167,7 @@ def infer_tadaformer(tensors: Mapping[str, Tensor], settings: Mapping[str, Any])
     Raises:
         CheckpointError: If a tensor that tells is missing, or the positions are of no square frames.
     """
-    video = settings.get("VIDEO", {})
-    backbone = video.get("BACKBONE", {}) if isinstance(video, Mapping) else {}
+    backbone = table(table(settings.get("VIDEO")).get("BACKBONE"))
     kernel, positions = _tensor(tensors, "backbone.conv1.weight"), _tensor(tensors, _POSITIONS)
     side = _side(positions)
     if side is None:
@@ -176,7 +177,7 @@ def infer_tadaformer(tensors: Mapping[str, Tensor], settings: Mapping[str, Any])
     sizes = {
         "dim": kernel.shape[0],
         "depth": 1 + max(int(key.split(".")[2]) for key in tensors if key.startswith("backbone.layers.")),
-        "num_heads": backbone.get("NUM_HEADS", max(1, kernel.shape[0] // _HEAD_WIDTH)),
+        "num_heads": backbone.get("NUM_HEADS") or max(1, kernel.shape[0] // _HEAD_WIDTH),
         "patch_size": kernel.shape[-1],
     }
     variant = next((name for name, known in _VARIANTS.items() if known["patch_size"] == sizes["patch_size"]), "b16")
@@ -214,16 +215,6 @@ def _side(positions_LD: Tensor) -> int | None:
     """Patches along a side of the square frame that positions are of."""
     side = math.isqrt(len(positions_LD) - 1)
     return side if side * side == len(positions_LD) - 1 else None
-
-
-def _inflate(kernel_DCPP: Tensor, like_DCKPP: Tensor) -> Tensor:
-    """A kernel of one frame as the middle tap of one of K frames, its channels adapted."""
-    in_channels, num_taps = like_DCKPP.shape[1:3]
-    if kernel_DCPP.shape[1] != in_channels:
-        kernel_DCPP = inflate_kernel(kernel_DCPP, in_channels)
-    inflated = kernel_DCPP.new_zeros(*kernel_DCPP.shape[:2], num_taps, *kernel_DCPP.shape[2:])
-    inflated[:, :, num_taps // 2] = kernel_DCPP
-    return inflated
 
 
 def _sizes_in_words(tensors: Mapping[str, Tensor]) -> str:

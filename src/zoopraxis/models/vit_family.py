@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoopraxis.backbones.image import inflate_kernel
+from zoopraxis.backbones.image import to_clip_kernel
 from zoopraxis.backbones.timesformer import TimeSformer
 from zoopraxis.backbones.tubelets import resize_frame_positions, resize_grid_positions, resize_time_positions
 from zoopraxis.backbones.vivit import FactorizedViViT, JointViViT
@@ -215,14 +215,10 @@ def _tubelet_init(model: VideoModel) -> str:
 def _tubelet_kernel(kernel_DChw: Tensor, expected_DCthw: Tensor, way: str) -> Tensor:
     """A patch's kernel as a tubelet's, for as many channels as the network has."""
     in_channels, tubelet_size = int(expected_DCthw.shape[1]), int(expected_DCthw.shape[2])
-    if kernel_DChw.shape[1] != in_channels:
-        kernel_DChw = inflate_kernel(kernel_DChw, in_channels)
-    frames = kernel_DChw.unsqueeze(2)
     if way == "average":
-        return frames.repeat(1, 1, tubelet_size, 1, 1) / tubelet_size
-    kernel_DCthw = torch.zeros_like(frames).repeat(1, 1, tubelet_size, 1, 1)
-    kernel_DCthw[:, :, tubelet_size // 2] = kernel_DChw
-    return kernel_DCthw
+        kernel_DC1hw = to_clip_kernel(kernel_DChw, in_channels=in_channels, num_frames=1)
+        return kernel_DC1hw.repeat(1, 1, tubelet_size, 1, 1) / tubelet_size
+    return to_clip_kernel(kernel_DChw, in_channels=in_channels, num_frames=tubelet_size)
 
 
 def _positions(positions_1LD: Tensor, model: VideoModel, key: str) -> Tensor:

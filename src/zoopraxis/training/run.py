@@ -14,7 +14,7 @@ import yaml
 from torch import nn
 
 from zoopraxis.config.load import config_to_dict, config_to_yaml
-from zoopraxis.config.schema import TrainConfig, TransformConfig
+from zoopraxis.config.schema import DataConfig, TrainConfig, TransformConfig
 from zoopraxis.data.index import ClipIndex
 from zoopraxis.errors import ConfigError
 from zoopraxis.files import write_text
@@ -98,7 +98,7 @@ def train(config: TrainConfig, *, show_progress: bool = False, tell: Callable[[s
                 tell(line)
         model = _build_model(config, data.heads, has_initial_weights=checkpoint is None)
         _check_norms(model, config.trainer)
-        model.check_view(config.data.num_segments, config.data.transform.size)
+        _check_views(model, config.data)
         kind = ShardedSystem if config.trainer.get("strategy") == FSDP2 else RecognitionSystem
         system = kind(
             model,
@@ -147,6 +147,14 @@ def _check_sizes(transform: TransformConfig) -> None:
                 f"data.transform.{name}={size} is larger than the frames that it is cut from, data.transform.resize="
                 f"{transform.resize}; give {transform.resize} or less, or a larger data.transform.resize"
             )
+
+
+def _check_views(model: VideoModel, data: DataConfig) -> None:
+    """See that the network can take the views of training and validation, and those of the tests that will follow."""
+    size, num_segments = data.transform.size, data.num_segments
+    model.check_view(num_segments, size)
+    model.check_view(num_segments, data.transform.test_size or size)
+    model.check_view(data.test_num_segments or num_segments, data.transform.test_size or size)
 
 
 def _check_norms(model: nn.Module, trainer: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zoopraxis.errors import CheckpointError
-from zoopraxis.models.archives import read_archive
+from zoopraxis.models.archives import choose_weights, read_archive
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:FutureWarning")
 
@@ -72,3 +72,21 @@ def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path) -> None:
                 target.writestr(name, source.read(name))
     with pytest.raises(CheckpointError, match=r"cannot read the TorchScript archive: .*cut\.pt is not a readable pickle"):
         read_archive(tmp_path / "cut.pt")
+
+
+def test_an_archive_whose_table_of_contents_is_broken_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tower.pt"
+    torch.jit.script(_Tower()).save(path)
+    path.write_bytes(path.read_bytes().replace(b"PK\1\2", b"XXXX", 1))
+    with pytest.raises(CheckpointError, match=r"cannot read the checkpoint .*tower\.pt: .* is the file whole\?"):
+        read_archive(path)
+
+
+@pytest.mark.parametrize("average", [None, {}, "none"])
+def test_a_file_whose_averaged_weights_are_none_has_none(average: object, tmp_path: Path) -> None:
+    path = tmp_path / "last.pth"
+    torch.save({"model_state": {"w": torch.ones(2)}, "model_ema_state": average}, path)
+    archive = read_archive(path)
+    assert choose_weights(archive, path, averaged=None) == (archive["state_dict"], "")
+    with pytest.raises(CheckpointError, match=r"last\.pth holds no averaged weights; leave averaged out, or name a file"):
+        choose_weights(archive, path, averaged=True)

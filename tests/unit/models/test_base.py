@@ -58,6 +58,14 @@ def test_norms_that_are_not_frozen_move(clip: Tensor) -> None:
     assert not any(torch.equal(old, new) for old, new in zip(before, _statistics(model), strict=True))
 
 
+@pytest.mark.parametrize(("frozen", "num_learning"), [({"freeze_norms": True}, 0), ({"partial_bn": True}, 1)])
+def test_frozen_norms_are_frozen_from_the_beginning(frozen: dict[str, bool], num_learning: int) -> None:
+    """Nobody calls `train()` between building a network and its first step."""
+    model = _create(**frozen)
+    assert model.training
+    assert sum(norm.training for norm in model.modules() if isinstance(norm, _BatchNorm)) == num_learning
+
+
 def test_frozen_norms_stay_frozen_in_a_copy_and_through_evaluation() -> None:
     model = copy.deepcopy(_create(freeze_norms=True)).eval().train()
     assert not any(norm.training for norm in model.modules() if isinstance(norm, _BatchNorm))

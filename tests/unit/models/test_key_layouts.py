@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoopraxis.errors import CheckpointError
 from zoopraxis.models import (
@@ -263,7 +263,6 @@ def test_the_name_of_published_weights_says_what_no_key_tells(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("cfg", "message"),
     [
-        ('{"BN": {"EPS": 0.001}}', r"with batch norms of eps 0.001; only TAda2D networks with 1e-05 can be loaded"),
         ('{"VIDEO": {"BACKBONE": {"BRANCH": {"POOL_K": [1, 1, 1]}}}}', r"a temporal pool of \[1, 1, 1\]; only .* \[3, 1, 1\]"),
         ("{", r"the configuration \(cfg\) in .*tada.pyth is no JSON"),
     ],
@@ -272,6 +271,15 @@ def test_tada2d_of_other_constants_is_refused(tmp_path: Path, cfg: str, message:
     path = _save(tmp_path / "tada.pyth", {"model_state": _tada2d_keys(_model("tada2d")), "cfg": cfg})
     with pytest.raises(CheckpointError, match=message):
         load_model(path)
+
+
+def test_tada2d_has_the_eps_that_its_configuration_tells(tmp_path: Path) -> None:
+    published = {"model_state": _tada2d_keys(_model("tada2d")), "cfg": '{"BN": {"EPS": 0.001}}'}
+    loaded = load_model(_save(tmp_path / "tada.pyth", published), architecture=NARROW)
+    again = load_model(save_model(loaded, tmp_path / "own.safetensors"))
+    for model in (loaded, again):
+        assert {norm.eps for norm in model.modules() if isinstance(norm, nn.BatchNorm2d)} == {1e-3}
+        assert {norm.eps for norm in model.modules() if isinstance(norm, nn.BatchNorm1d)} == {1e-5}
 
 
 def test_a_left_over_key_of_a_new_family_is_refused(tmp_path: Path) -> None:

@@ -149,3 +149,8 @@ def test_published_records_have_the_numbers_of_both_sources() -> None:
     assert (longer.preprocessing.num_segments, longer.preprocessing.interval, longer.evaluations[0].num_views) == (16, 5, 30)
     something = WEIGHTS.get("tada2d_resnet50.sthv2_8f")
     assert (something.preprocessing.sampling, something.evaluations[0].num_views) == ("segments_tadaconv", 6)
+
+
+def test_an_eps_of_zero_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"norm_eps \(0.0\) must be above 0; the published networks have 1e-5"):
+        _create(norm_eps=0.0)

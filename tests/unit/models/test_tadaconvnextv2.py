@@ -100,9 +100,18 @@ def test_weights_of_another_image_network_are_refused() -> None:
     with pytest.raises(CheckpointError, match=r"lack what backbone\.downsample_layers\.0\.0\.weight starts from"):
         expand_convnext(model, {key: tensor for key, tensor in tensors.items() if key != "stem.0.weight"})
     with pytest.raises(
-        CheckpointError, match=r"give .*downsample_layers\.0\.0\.weight the shape \(8, 3, 3, 4, 4\) where \(8, 10"
+        CheckpointError, match=r"give .*downsample_layers\.0\.0\.weight the shape \(8, 3, 3, 4, 4\) where \(16, 3"
     ):
-        expand_convnext(_model(modality="flow", segment_length=5), tensors)
+        expand_convnext(_model(dims=(16, *DIMS[1:])), tensors)
+
+
+def test_a_stem_for_flow_starts_from_the_mean_over_colors() -> None:
+    tensors = dict(_convnext().state_dict())
+    kernel = expand_convnext(_model(modality="flow", segment_length=5), tensors)["backbone.downsample_layers.0.0.weight"]
+    assert kernel.shape[1:3] == (10, 3)
+    assert not kernel[:, :, [0, 2]].any()
+    for channel in kernel[:, :, 1].unbind(1):
+        torch.testing.assert_close(channel, tensors["stem.0.weight"].mean(1))
 
 
 def test_every_variant_has_an_image_network_that_timm_knows() -> None:

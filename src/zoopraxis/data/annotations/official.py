@@ -28,6 +28,7 @@ __all__ = ["is_hmdb51", "is_ucf101", "read_hmdb51", "read_ucf101"]
 _UCF_CLASSES = "classInd.txt"
 _HMDB_SPLITS = {"0": None, "1": "train", "2": "test"}
 """The number beside a video to its split; none: not used in this division."""
+_CODES = "in each line a 1 means training, 2 test, 0 not used"
 _CURE = "for TAdaConv's lists, which number classes from 0, give the format kinetics"
 
 
@@ -35,7 +36,7 @@ def is_ucf101(path: Path) -> bool:
     """Whether annotations are a list of UCF101's, or the folder of them."""
     if path.is_dir():
         return (path / _UCF_CLASSES).is_file()
-    return bool(re.fullmatch(r"(train|test)list0\d\.txt", path.name)) and (path.parent / _UCF_CLASSES).is_file()
+    return re.fullmatch(r"(train|test)list0\d\.txt", path.name) is not None
 
 
 def is_hmdb51(path: Path) -> bool:
@@ -64,11 +65,11 @@ def read_ucf101(
         official_split: Which of the three divisions is read from a folder.
 
     Raises:
-        AnnotationError: If a list is missing or malformed; names the file and the line.
+        AnnotationError: If a list is missing or malformed (names the file and the line), or there is no such split.
     """
     path = Path(path)
     classes = _read_ucf_classes((path if path.is_dir() else path.parent) / _UCF_CLASSES)
-    wanted = None if split is None else normalize_split(split)
+    wanted = _wanted(path, split)
     if path.is_dir():
         kinds = ("train", "test") if wanted is None else ("train" if wanted == "train" else "test",)
         lists = {path / f"{kind}list0{official_split}.txt": kind for kind in kinds}
@@ -102,13 +103,14 @@ def read_hmdb51(
         official_split: Which of the three divisions is read.
 
     Raises:
-        AnnotationError: If it is no such folder, or a file is malformed; names the file and the line.
+        AnnotationError: If it is no such folder, a file is malformed (names the file and the line), or no video is of the
+            split.
     """
     ending = f"_test_split{official_split}.txt"
     files = {file.name.removesuffix(ending): file for file in sorted(Path(path).glob(f"*{ending}"))}
     if not files:
         raise AnnotationError(f"{path} has no files CLASS{ending}; give HMDB51's folder testTrainMulti_7030_splits; {_CURE}")
-    wanted = None if split is None else normalize_split(split)
+    wanted = _wanted(path, split)
     kept = {None: ("train", "test"), "train": ("train",)}.get(wanted, ("test",))
     sources, splits = [], []
     for name, file in files.items():
@@ -120,7 +122,17 @@ def read_hmdb51(
             if found in kept:
                 sources.append(f"{name}/{video.strip()}")
                 splits.append(wanted or found)
+    if not sources:
+        raise AnnotationError(f"{path} has no videos of {wanted or 'training and test'} in division {official_split}: {_CODES}")
     return _index(path, sources, splits, split=split, classes=sorted(files), class_names=class_names)
+
+
+def _wanted(path: str | Path, split: str | None) -> str | None:
+    """The name of the split that is asked for."""
+    wanted = None if split is None else normalize_split(split)
+    if wanted not in (None, "train", "val", "test"):
+        raise AnnotationError(f"{path} has no split {split!r}; known: train, test, and val, which is test")
+    return wanted
 
 
 def _read_ucf_classes(path: Path) -> list[str]:

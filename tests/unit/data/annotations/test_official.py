@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from zoopraxis.data.annotations import read_annotations
 from zoopraxis.data.annotations.official import is_hmdb51, is_ucf101, read_hmdb51, read_ucf101
 from zoopraxis.data.index import Clip
 from zoopraxis.errors import AnnotationError
@@ -109,9 +110,8 @@ def test_missing_lists_of_ucf101_are_named(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match=r"cannot read the annotations .*testlist03\.txt: No such file"):
         read_ucf101(folder, split="val", official_split=3)
     (folder / "classInd.txt").unlink()
-    assert not is_ucf101(folder / "trainlist01.txt")
     with pytest.raises(AnnotationError, match=r"there is no .*classInd\.txt.* it belongs beside the lists; .* format kinetics"):
-        read_ucf101(folder / "trainlist01.txt")
+        read_annotations(folder / "trainlist01.txt")
 
 
 def test_the_folder_of_hmdb51_leaves_out_what_a_division_does_not_use(tmp_path: Path) -> None:
@@ -143,3 +143,18 @@ def test_what_is_no_folder_of_hmdb51_is_refused(tmp_path: Path) -> None:
     reason = r"has no files CLASS_test_split3\.txt; give HMDB51's folder testTrainMulti_7030_splits; for TAdaConv's lists"
     with pytest.raises(AnnotationError, match=reason):
         read_hmdb51(write(tmp_path, "hmdb51_train_list.txt", ["wave/a.avi 1"]), official_split=3)
+
+
+def test_a_division_without_videos_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "wave_test_split1.txt", ["a.avi 1", "b.avi 0"])
+    with pytest.raises(AnnotationError, match=r"has no videos of val in division 1: in each line a 1 means training, 2 test"):
+        read_hmdb51(tmp_path, split="validation")
+    write(tmp_path, "wave_test_split1.txt", ["a.avi 0"])
+    with pytest.raises(AnnotationError, match=r"has no videos of training and test in division 1"):
+        read_hmdb51(tmp_path)
+
+
+def test_a_split_that_is_none_of_theirs_is_refused(tmp_path: Path) -> None:
+    for folder, read in ((make_ucf(tmp_path), read_ucf101), (make_hmdb(tmp_path), read_hmdb51)):
+        with pytest.raises(AnnotationError, match=r"has no split 'trian'; known: train, test, and val, which is test"):
+            read(folder, split="trian")

@@ -41,7 +41,7 @@ def make(tmp_path: Path, name: str, content: str | bytes = "") -> Path:
         ("folder/class/a.mp4", "", "folder"),
         ("folder/classInd.txt", "1 a\n", "ucf101"),
         ("folder/wave_test_split2.txt", "a.avi 1\n", "hmdb51"),
-        ("trainlist01.txt", "a/b.avi 1\n", "kinetics"),
+        ("trainlist01.txt", "a/b.avi 1\n", "ucf101"),
     ],
 )
 def test_the_format_is_told_from_the_file(tmp_path: Path, name: str, content: str, expected: str) -> None:
