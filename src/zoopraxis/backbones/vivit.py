@@ -8,6 +8,7 @@ authors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from zoopraxis.backbones.tubelets import (
     with_class_token,
 )
 
-__all__ = ["FactorizedViViT", "JointViViT"]
+__all__ = ["FactorizedViViT", "JointTransformer"]
 
 
 class FactorizedViViT(ClipBackbone):
@@ -106,8 +107,8 @@ class FactorizedViViT(ClipBackbone):
         return features_BD
 
 
-class JointViViT(ClipBackbone):
-    """Layers over all tokens of a clip.
+class JointTransformer(ClipBackbone):
+    """Layers over all tokens of a clip: joint ViViT, and TimeSformer with its divided layers.
 
     Args:
         depth: Layers.
@@ -118,7 +119,8 @@ class JointViViT(ClipBackbone):
         patch_size: Height and width of a tubelet, px.
         tubelet_size: Its frames.
         drop_path: Of the last layer; rising evenly from 0 at the first.
-        layer: Further arguments of `TransformerLayer`.
+        layer_type: Of the layers; one with a true attribute `is_divided` is called with the number of moments as well.
+        layer: Further arguments of the layers.
 
     Raises:
         ValueError: If `num_frames` or `image_size` is no multiple of the tubelets'.
@@ -126,7 +128,7 @@ class JointViViT(ClipBackbone):
     Attributes:
         grid: (t, h, w) that positions are learned for.
 
-    Differs: the published network takes only clips of as many tubelets as it was built for, and gives them the learned
+    Differs: the published networks take only clips of as many tubelets as they were built for, and give them the learned
     positions in order whatever their grid is.
     """
 
@@ -141,6 +143,7 @@ class JointViViT(ClipBackbone):
         patch_size: int,
         tubelet_size: int,
         drop_path: float = 0.0,
+        layer_type: Callable[..., nn.Module] = TransformerLayer,
         **layer: Any,
     ) -> None:
         super().__init__(num_features=dim, in_channels=in_channels)
@@ -148,9 +151,9 @@ class JointViViT(ClipBackbone):
         self.stem = TubeletStem(in_channels, dim, patch_size=patch_size, tubelet_size=tubelet_size)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embd = nn.Parameter(torch.zeros(1, 1 + length * height * width, dim))
-        self.layers = nn.ModuleList(
-            [TransformerLayer(dim, drop_path=rate, **layer) for rate in drop_path_rates(drop_path, depth)]
-        )
+        rates = drop_path_rates(drop_path, depth)
+        self.layers = nn.ModuleList([layer_type(dim, drop_path=rate, **layer) for rate in rates])
+        self.is_divided = bool(getattr(layer_type, "is_divided", False))
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         initialize_maps(self, self.pos_embd, self.cls_token)
 
@@ -169,7 +172,8 @@ class JointViViT(ClipBackbone):
         grid = tokens_BthwD.shape[1:4]
         positions_1LD = resize_grid_positions(self.pos_embd, self.grid, grid)
         tokens_BLD = with_class_token(self.cls_token, tokens_BthwD.flatten(1, 3)) + positions_1LD
+        moments = (grid[0],) if self.is_divided else ()
         for layer in self.layers:
-            tokens_BLD = recompute(layer, tokens_BLD, enable=self.grad_checkpointing)
+            tokens_BLD = recompute(layer, tokens_BLD, *moments, enable=self.grad_checkpointing)
         features_BD: Tensor = self.norm(tokens_BLD[:, 0])
         return features_BD

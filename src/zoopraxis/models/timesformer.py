@@ -14,7 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from zoopraxis.backbones.timesformer import TimeSformer
+from zoopraxis.backbones.timesformer import DividedLayer
+from zoopraxis.backbones.vivit import JointTransformer
 from zoopraxis.errors import ConfigError
 from zoopraxis.models.base import VideoModel
 from zoopraxis.models.build import MODELS, ModelArguments, ModelKind
@@ -96,7 +97,8 @@ def build_timesformer(
     given |= {"mlp_ratio": mlp_ratio, "patch_size": patch_size, "tubelet_size": tubelet_size, "image_size": image_size}
     given |= {"drop_path": drop_path, "attention_dropout": attention_dropout, "ffn_dropout": ffn_dropout}
     try:
-        backbone = TimeSformer(**numbers_of_layers(arguments, _VARIANTS[arguments.backbone], given))
+        numbers = numbers_of_layers(arguments, _VARIANTS[arguments.backbone], given)
+        backbone = JointTransformer(layer_type=DividedLayer, **numbers)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return ClipClassifier(backbone, arguments, is_dropout_shared=False, has_pre_logits=has_pre_logits, init_std=_INIT_STD)

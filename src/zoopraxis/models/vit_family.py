@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from zoopraxis.backbones.image import to_clip_kernel
-from zoopraxis.backbones.timesformer import TimeSformer
 from zoopraxis.backbones.tubelets import resize_frame_positions, resize_grid_positions, resize_time_positions
-from zoopraxis.backbones.vivit import FactorizedViViT, JointViViT
+from zoopraxis.backbones.vivit import FactorizedViViT, JointTransformer
 from zoopraxis.errors import CheckpointError, ConfigError, did_you_mean
 from zoopraxis.models.base import VideoModel
 from zoopraxis.models.build import ModelArguments
@@ -204,7 +203,7 @@ def _is_square(number: int) -> bool:
 
 def _grid(model: VideoModel) -> tuple[int, int, int]:
     backbone = model.backbone
-    assert isinstance(backbone, FactorizedViViT | JointViViT | TimeSformer)
+    assert isinstance(backbone, FactorizedViViT | JointTransformer)
     return backbone.grid
 
 

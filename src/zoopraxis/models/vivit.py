@@ -15,7 +15,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from zoopraxis.backbones.clip import ClipBackbone
-from zoopraxis.backbones.vivit import FactorizedViViT, JointViViT
+from zoopraxis.backbones.vivit import FactorizedViViT, JointTransformer
 from zoopraxis.errors import ConfigError
 from zoopraxis.models.build import MODELS, ModelArguments, ModelKind
 from zoopraxis.models.clip_classifier import ClipClassifier
@@ -107,7 +107,7 @@ def build_vivit(
     if depth_temporal is not None and "depth_temporal" not in variant:
         raise ConfigError(f"variant {arguments.backbone!r} has no layers in time; leave depth_temporal out, or use b16x2_fe")
     numbers = numbers_of_layers(arguments, variant, given)
-    create: type[ClipBackbone] = FactorizedViViT if "depth_temporal" in variant else JointViViT
+    create: type[ClipBackbone] = FactorizedViViT if "depth_temporal" in variant else JointTransformer
     try:
         backbone = create(**numbers)
     except ValueError as error:
