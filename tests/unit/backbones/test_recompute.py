@@ -12,6 +12,9 @@ from torchvision.ops import StochasticDepth
 
 from zoopraxis.backbones.recompute import recompute
 
+_IS_TRACED_WHOLE = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 15)
+"""torch 2.9 cannot trace a block whose batch norms are counted once; releases in between were not tried."""
+
 
 class _Network(nn.Module):
     """Blocks with everything that a second run could do twice or otherwise."""
@@ -70,7 +73,7 @@ def test_a_compiled_step_ends_as_without(backend: str) -> None:
     plain, other = _pair(drop=0.0)
     torch._dynamo.reset()
     expected = _step(plain)
-    found = _step(other, torch.compile(other, backend=backend))
+    found = _step(other, torch.compile(other, backend=backend, fullgraph=_IS_TRACED_WHOLE))
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, msg=name)
 

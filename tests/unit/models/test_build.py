@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from tiny_models import TINY
 from zoopraxis.errors import ConfigError
-from zoopraxis.models import Preprocessing, VideoModel, create_model, load_families
+from zoopraxis.models import MODELS, Preprocessing, VideoModel, create_model, load_families
 
 HEADS = {"verb": 5, "noun": 7}
 
@@ -18,6 +20,14 @@ load_families()
 
 def _create(name: str = "tsn", **settings: Any) -> VideoModel:
     return create_model(name, **{"heads": HEADS, "backbone": "test_resnet", "num_segments": 4, **settings})
+
+
+@pytest.mark.parametrize("name", MODELS.names())
+def test_every_model_is_built_again_from_its_architecture_alone(name: str) -> None:
+    model = create_model(name, **{"heads": HEADS, **TINY[name]})
+    again = create_model(**json.loads(json.dumps(model.architecture)))
+    assert again.state_dict().keys() == model.state_dict().keys()
+    assert (again.heads, again.preprocessing) == (model.heads, model.preprocessing)
 
 
 def test_order_of_frames_counts_for_tsm_only() -> None:
