@@ -48,6 +48,22 @@ def tiny_gulp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def tiny_challenge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a store of generated `features` and `annotations` of the adaptation challenge; see `tiny_domains`."""
+    from tiny_domains import write_challenge
+
+    return write_challenge(tmp_path_factory.mktemp("challenge") / "root")
+
+
+@pytest.fixture(scope="session")
+def tiny_data_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a store of generated `features` and `annotations` of two data sets with shared classes."""
+    from tiny_domains import write_data_sets
+
+    return write_data_sets(tmp_path_factory.mktemp("data_sets") / "root")
+
+
 class _BarStore:
     """Frames that are made when they are read."""
 

@@ -10,6 +10,7 @@ TINY: dict[str, dict[str, Any]] = {
     "tsn": {"backbone": "test_resnet"},
     "tsm": {"backbone": "test_resnet"},
     "trn": {"backbone": "test_resnet"},
+    "ta3n": {"backbone": "test_resnet", "shared_dim": 16, "relation_dim": 8},
     "tanet": {"backbone": "test_resnet"},
     "tada2d": {"backbone": "test_resnet"},
     "csn": {"backbone": "ir26", "blocks": [1, 2, 1, 1], "widths": [8, 16, 16, 32, 32]},

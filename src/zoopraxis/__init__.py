@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from zoopraxis.data.stores import open_store
     from zoopraxis.evaluation.results import Results, load_results, save_results
     from zoopraxis.models import create_model, load_model, measure_cost, measure_speed, save_model
+    from zoopraxis.training.adaptation.checkpoints import load_adaptation
     from zoopraxis.training.inference import TestOptions, predict, test
     from zoopraxis.training.run import train
 
@@ -44,6 +45,7 @@ __all__ = [
     "ZoopraxisError",
     "__version__",
     "create_model",
+    "load_adaptation",
     "load_config",
     "load_model",
     "load_results",
@@ -65,6 +67,7 @@ _HOMES = {
     "TestOptions": "zoopraxis.training.inference",
     "TrainConfig": "zoopraxis.config.schema",
     "create_model": "zoopraxis.models",
+    "load_adaptation": "zoopraxis.training.adaptation.checkpoints",
     "load_config": "zoopraxis.config.load",
     "load_model": "zoopraxis.models",
     "load_results": "zoopraxis.evaluation.results",

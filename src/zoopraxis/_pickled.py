@@ -57,7 +57,8 @@ def _from_bytes(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...], order: 
     _require(len(raw) == size, f"an array of {size} bytes, of which {len(raw)} are there")
     if size == 0:
         return np.zeros(shape, dtype)
-    return np.frombuffer(bytearray(raw), dtype).reshape(shape, order="F" if order == "F" else "C")
+    own = raw if isinstance(raw, memoryview) else bytearray(raw)  # a view stays one: of a mapped file
+    return np.frombuffer(own, dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _from_list(items: list[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -18,11 +19,12 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from zoopraxis._mapped import MappedUnpickler, map_file
 from zoopraxis._pickled import BUILDERS, CONSTANTS, STORAGE_DTYPES, TYPES
 from zoopraxis.errors import DataError
 from zoopraxis.files import atomic_path
 
-__all__ = ["load_pickle", "save_pickle", "save_torch_archive"]
+__all__ = ["MappedPickle", "load_pickle", "map_pickle", "save_pickle", "save_torch_archive"]
 
 _BROKEN = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RuntimeError, TypeError, ValueError),
@@ -30,8 +32,9 @@ _BROKEN = (
 )
 """What reading can raise when a file is truncated, is garbage, or describes something impossible."""
 
+_ZIP_MAGIC = b"PK\x03\x04"
 _LEGACY_TORCH_MAGIC = 0x1950A86A20F9469CFC6C
-_PLAIN = frozenset({bool, bytearray, bytes, complex, float, int, str, type(None)})
+_PLAIN = frozenset({bool, bytearray, bytes, complex, float, int, memoryview, str, type(None)})
 
 
 def load_pickle(path: str | Path) -> Any:
@@ -44,12 +47,55 @@ def load_pickle(path: str | Path) -> Any:
     Raises:
         DataError: If the file cannot be read, is truncated or garbage, or names anything else; nothing that it asks for is run.
     """
+    with _reading(path), Path(path).open("rb") as file:
+        if file.read(4) == _ZIP_MAGIC:
+            return _load_archive(file)
+        file.seek(0)
+        return _check_torch(path, _load(_Unpickler(file, encoding="latin1"), None))
+
+
+class MappedPickle(NamedTuple):
+    """What a pickle holds, with its large arrays still in the file.
+
+    Attributes:
+        content: As `load_pickle` gives it, but arrays whose bytes lie in the file in one piece of 4096 or more are read-only
+            views of it. Such bytes outside arrays are memoryviews.
+        file_bytes: The file, shape (size,), uint8; empty if nothing is mapped.
+    """
+
+    content: Any
+    file_bytes: npt.NDArray[np.uint8]
+
+    def offset_of(self, array: npt.NDArray[Any]) -> int | None:
+        """Where in the file an array begins, in bytes; None if it is not there, or not in one piece in C order."""
+        offset = array.__array_interface__["data"][0] - self.file_bytes.__array_interface__["data"][0]
+        is_there = array.flags.c_contiguous and offset >= 0 and offset + array.nbytes <= self.file_bytes.nbytes
+        return int(offset) if is_there else None
+
+
+def map_pickle(path: str | Path) -> MappedPickle:
+    """As `load_pickle`, but large arrays are not read: they are views of the file, which must not change while they are used.
+
+    That needs protocol 3 or newer. Up to protocol 2 the bytes of arrays are written as text, and archives are in parts: these
+    are loaded.
+
+    Raises:
+        DataError: As `load_pickle`.
+    """
+    nothing = np.zeros(0, np.uint8)
+    with _reading(path):
+        mapped = map_file(Path(path))
+        if mapped[:4] == _ZIP_MAGIC:
+            return MappedPickle(load_pickle(path), nothing)
+        content = _load(_MappedUnpickler(memoryview(mapped), encoding="latin1"), None)
+        return MappedPickle(_check_torch(path, content), np.frombuffer(mapped, np.uint8))
+
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    """Turn whatever a broken or forged file can raise into a DataError."""
     try:
-        with Path(path).open("rb") as file:
-            if file.read(4) == b"PK\x03\x04":
-                return _load_archive(file)
-            file.seek(0)
-            loaded = _load(file, None)
+        yield
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path} is not a readable pickle ({reason}); it may be truncated: get or make it again") from error
@@ -59,6 +105,9 @@ def load_pickle(path: str | Path) -> Any:
         ) from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}; check the path") from error
+
+
+def _check_torch(path: str | Path, loaded: Any) -> Any:
     if type(loaded) is int and loaded == _LEGACY_TORCH_MAGIC:
         raise DataError(f"{path} is in torch's file format of before 1.6; load it with torch and save it again")
     return loaded
@@ -178,8 +227,8 @@ def _canonical(module: str, name: str) -> str:
     return f"{'builtins' if root == '__builtin__' else root}.{name}"
 
 
-class _Unpickler(pickle.Unpickler):
-    """Runs the pickle's program with every call replaced by a note of it."""
+class _Recording:
+    """What makes an unpickler run the pickle's program with every call replaced by a note of it."""
 
     def find_class(self, module: str, name: str) -> type[_Call]:
         key = _canonical(module, name)
@@ -194,8 +243,16 @@ class _Unpickler(pickle.Unpickler):
         return _Storage(storage_type.key, str(key))
 
 
-def _load(file: BinaryIO, archive: _Archive | None) -> Any:
-    return _Resolver(archive).resolve(_Unpickler(file, encoding="latin1").load())
+class _Unpickler(_Recording, pickle.Unpickler):
+    """Reads a file."""
+
+
+class _MappedUnpickler(_Recording, MappedUnpickler):
+    """Looks at a mapped file."""
+
+
+def _load(unpickler: _Unpickler | _MappedUnpickler, archive: _Archive | None) -> Any:
+    return _Resolver(archive).resolve(unpickler.load())
 
 
 class _Archive(NamedTuple):
@@ -223,7 +280,8 @@ def _load_archive(file: BinaryIO) -> Any:
         order = prefix + "byteorder"
         byteorder = archive.read(order).decode() if order in archive.namelist() else "little"
         with archive.open(member) as data:
-            return _load(data, _Archive(archive, prefix, "<" if byteorder == "little" else ">"))  # type: ignore[arg-type]
+            numbers = _Archive(archive, prefix, "<" if byteorder == "little" else ">")
+            return _load(_Unpickler(data, encoding="latin1"), numbers)
 
 
 # Carrying out what was written down

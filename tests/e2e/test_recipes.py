@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from tiny_domains import SMALL_RUN
 from tiny_models import TINY
 from zoopraxis.cli import main
-from zoopraxis.config.load import load_config, recipe_names
+from zoopraxis.config.adaptation import AdaptationConfig
+from zoopraxis.config.load import load_config, load_recognition_config, recipe_names
+from zoopraxis.config.schema import TrainConfig
 from zoopraxis.errors import ConfigError
 from zoopraxis.models import MODELS, load_families, load_model
 from zoopraxis.training.inference import test as run_test
@@ -33,13 +36,18 @@ SMALL = (
     "run.loggers=[]",
 )
 load_families()
-NAMES = [name for name in recipe_names() if not name.endswith("_flow")]
+RECIPES = {name: load_config(name, allow_missing=True) for name in recipe_names()}
+NAMES = [name for name, config in RECIPES.items() if isinstance(config, TrainConfig) and not name.endswith("_flow")]
+ON_FEATURES = [
+    name for name, config in RECIPES.items() if isinstance(config, AdaptationConfig) and config.data.store == "features"
+]
 LR = 0.01
+DATA_SETS = {"source": "ucf", "target": "hmdb", "source_val": "ucf_val", "target_val": "hmdb_val"}
 
 
 def _small_network(name: str) -> list[str]:
     """Settings that put a small network in the place of the recipe's; networks over whole clips see 8 frames."""
-    model = load_config(name, allow_missing=True).model.name
+    model = load_recognition_config(name, allow_missing=True).model.name
     arguments = dict(TINY[model])
     settings = [f"model.backbone={arguments.pop('backbone')}"]
     if arguments:
@@ -65,11 +73,28 @@ def test_a_recipe_trains(name: str, tiny_gulp: Path, tmp_path: Path) -> None:
     checkpoint = _checkpoint(tmp_path)
     assert checkpoint["global_step"] == 2
     assert all(torch.isfinite(tensor).all() for tensor in checkpoint["state_dict"].values() if tensor.is_floating_point())
-    config = load_config(name, ["data.root=/data", *_small_network(name)])
+    config = load_recognition_config(name, ["data.root=/data", *_small_network(name)])
     model = load_model(outcome.last_checkpoint)
     assert model.architecture["name"] == config.model.name
     assert model.preprocessing.num_segments == config.data.num_segments
     assert model.preprocessing.sampling == config.data.sampling
+
+
+@pytest.mark.parametrize("name", ON_FEATURES)
+def test_a_recipe_of_adaptation_trains(name: str, tiny_challenge: Path, tiny_data_sets: Path, tmp_path: Path) -> None:
+    root = tiny_challenge if name.endswith("_epic") else tiny_data_sets
+    places = [f"data.root={root / 'features'}", f"data.annotations={root / 'annotations'}", f"run.dir={tmp_path}"]
+    names = [] if root is tiny_challenge else [f"data.{role}={name}.parquet" for role, name in DATA_SETS.items()]
+    settings = [*places, *names, *SMALL_RUN, "data.batch_size=4", "trainer.max_epochs=30", "+trainer.max_steps=2"]
+    outcome = train(load_config(name, settings))
+    checkpoint = _checkpoint(tmp_path)
+    assert checkpoint["global_step"] == 2
+    assert all(torch.isfinite(tensor).all() for tensor in checkpoint["state_dict"].values() if tensor.is_floating_point())
+    assert not any(note.startswith("schedule") for note in outcome.notes)
+    head = "action" if root is tiny_challenge else "label"
+    assert f"val/target/{head}_acc@1" in outcome.metrics
+    tested = run_test(outcome.last_checkpoint, tmp_path / "r.npz", split="val", accelerator="cpu", devices=1)
+    assert tested.metrics[f"{head}_acc@1"] == pytest.approx(outcome.metrics[f"val/target/{head}_acc@1"])
 
 
 @pytest.mark.parametrize(("name", "num_learning"), [("csn_ek100", 0), ("tsn_rgb", 1)])

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from zoopraxis.errors import DataError
-from zoopraxis.pickles import load_pickle, save_pickle, save_torch_archive
+from zoopraxis.pickles import load_pickle, map_pickle, save_pickle, save_torch_archive
 
 RESULTS = {
     "verb_output": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -48,6 +48,35 @@ def assert_same(actual: Any, expected: Any) -> None:
             assert_same(one, other)
     else:
         assert actual == expected
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_large_arrays_of_a_mapped_pickle_are_views_of_the_file(tmp_path: Path, protocol: int) -> None:
+    large = np.arange(6000, dtype=np.float32).reshape(20, 300)
+    content = {"large": large, "again": large, "small": np.arange(3), "rest": [b"x" * 300, bytearray(b"y" * 300), "z" * 9000]}
+    path = dump(tmp_path / "a.pkl", content, protocol)
+    mapped = map_pickle(path)
+    assert_same(mapped.content, content)
+    found = mapped.content["large"]
+    assert mapped.content["again"] is found
+    assert not found.flags.writeable
+    offset = mapped.offset_of(found)
+    assert offset is not None
+    assert path.read_bytes()[offset:].startswith(large.tobytes())
+    assert mapped.offset_of(found.T) is None
+    assert mapped.offset_of(mapped.content["small"]) is None
+    assert mapped.content["small"].flags.writeable
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+def test_old_pickles_and_archives_are_loaded_where_they_would_be_mapped(tmp_path: Path, protocol: int) -> None:
+    mapped = map_pickle(dump(tmp_path / "a.pkl", RESULTS, protocol))
+    assert_same(mapped.content, RESULTS)
+    assert mapped.offset_of(mapped.content["verb_output"]) is None
+    save_torch_archive(tmp_path / "a.pt", {"a": np.arange(2000.0)})
+    archive = map_pickle(tmp_path / "a.pt")
+    assert archive.file_bytes.size == 0
+    assert archive.content["a"].tolist() == list(range(2000))
 
 
 class Runs:

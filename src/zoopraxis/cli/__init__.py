@@ -23,7 +23,7 @@ __all__ = ["app", "main"]
 
 VERBS = {
     "demo": "The whole way on the toy kitchen, in a few minutes.",
-    "prepare": "Make an index, frames, flow or gulp folders; check a data set.",
+    "prepare": "Make an index, frames, flow, gulp folders or features; check a data set.",
     "train": "Train a network by a recipe.",
     "test": "Score the clips of a split with a checkpoint; write a results file.",
     "fuse": "Average results files, e.g. of RGB and flow.",

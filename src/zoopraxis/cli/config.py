@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from zoopraxis.cli import console
+from zoopraxis.errors import ConfigError
 
-__all__ = ["ConfigDir", "ConfigName", "Json", "Overrides", "command"]
+__all__ = ["Architecture", "ConfigDir", "ConfigName", "Json", "Overrides", "command", "parse_architecture"]
 
 Overrides = Annotated[
     list[str] | None,
@@ -25,6 +26,14 @@ ConfigDir = Annotated[
     Path | None, typer.Option("--config-dir", metavar="FOLDER", help="A folder of recipes of your own, looked at first.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON line for programs.")]
+Architecture = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--architecture",
+        metavar="NAME|KEY=VALUE",
+        help="What the file does not tell: a model, or one of its arguments, e.g. num_segments=16; may be repeated.",
+    ),
+]
 
 
 def command(
@@ -41,3 +50,28 @@ def command(
         console.emit_json(config_to_dict(config))
     else:
         console.say(config_to_yaml(config).rstrip())
+
+
+def parse_architecture(texts: list[str] | None) -> str | dict[str, Any] | None:
+    """What `--architecture` was given: a name alone as it is (it may be one of published weights), else arguments.
+
+    Raises:
+        ConfigError: If a value cannot be read.
+    """
+    if not texts:
+        return None
+    if len(texts) == 1 and "=" not in texts[0]:
+        return texts[0]
+
+    import yaml
+
+    arguments: dict[str, Any] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        try:
+            arguments[key if sign else "name"] = yaml.safe_load(value) if sign else text
+        except yaml.YAMLError as error:
+            raise ConfigError(
+                f"--architecture {text}: the value is not readable; try --architecture num_segments=16"
+            ) from error
+    return arguments

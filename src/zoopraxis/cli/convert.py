@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from zoopraxis.cli import console
-from zoopraxis.cli.config import Json
+from zoopraxis.cli.config import Architecture, Json, parse_architecture
 from zoopraxis.cli.outputs import check_output
-from zoopraxis.errors import ConfigError
 
 __all__ = ["command"]
 
@@ -21,13 +20,7 @@ def command(
         typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, published or ours, or the name of published weights."),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The .safetensors file to write.")],
-    architecture: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME|KEY=VALUE",
-            help="What the file does not tell: a model, or one of its arguments, e.g. num_segments=16; may be repeated.",
-        ),
-    ] = None,
+    architecture: Architecture = None,
     averaged: Annotated[
         bool | None,
         typer.Option("--averaged/--last", help="Of a file with both: the moving average of the weights, or the last."),
@@ -44,7 +37,7 @@ def command(
 
     from zoopraxis.models import load_model, save_model
 
-    model = load_model(checkpoint, architecture=_parse_architecture(architecture or []), averaged=averaged)
+    model = load_model(checkpoint, architecture=parse_architecture(architecture), averaged=averaged)
     save_model(model, out)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     if json:
@@ -61,24 +54,3 @@ def command(
     heads = ", ".join(f"{width} of {head}" for head, width in model.heads.items())
     console.say(f"found {model.record['found']}; {num_parameters / 1e6:.2f}M parameters, classes: {heads}")
     console.say(f"weights with their record: {out}")
-
-
-def _parse_architecture(texts: list[str]) -> str | dict[str, Any] | None:
-    """A name alone as it is (it may be one of published weights); else arguments of `create_model`."""
-    if not texts:
-        return None
-    if len(texts) == 1 and "=" not in texts[0]:
-        return texts[0]
-
-    import yaml
-
-    arguments: dict[str, Any] = {}
-    for text in texts:
-        key, sign, value = text.partition("=")
-        try:
-            arguments[key if sign else "name"] = yaml.safe_load(value) if sign else text
-        except yaml.YAMLError as error:
-            raise ConfigError(
-                f"--architecture {text}: the value is not readable; try --architecture num_segments=16"
-            ) from error
-    return arguments

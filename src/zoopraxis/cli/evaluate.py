@@ -14,6 +14,7 @@ from zoopraxis.cli.outputs import check_output
 from zoopraxis.errors import ConfigError
 
 if TYPE_CHECKING:
+    from zoopraxis.cli.comparison import Comparison
     from zoopraxis.cli.truth import IntArray, Truth
     from zoopraxis.evaluation.actions import ActionSource
     from zoopraxis.evaluation.metrics import MetricTable
@@ -23,11 +24,15 @@ __all__ = ["command"]
 
 
 class _Challenge(StrEnum):
-    RECOGNITION = "recognition"
+    RECOGNITION, ADAPTATION = "recognition", "adaptation"
 
 
 class _Actions(StrEnum):
     PRODUCT, VIEWS = "product", "views"
+
+
+class _Projection(StrEnum):
+    PCA, UMAP = "pca", "umap"
 
 
 class _Store(StrEnum):
@@ -56,6 +61,16 @@ _Report = Annotated[Path | None, typer.Option(metavar="FILE.html", help="Also wr
 _Training = Annotated[
     Path | None, typer.Option(help="The training clips: give the numbers of named classes, and their counts for the report.")
 ]
+_Baseline = Annotated[
+    Path | None, typer.Option(metavar="RESULTS", help="Also compare with these results of the same clips, e.g. of source only.")
+]
+_Embeddings = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.npz", help="Of both domains' clips, from test --embeddings: how far apart the domains are."),
+]
+_ProjectionName = Annotated[
+    _Projection | None, typer.Option(help="How the report draws the embeddings; by default by principal components.")
+]
 _Root = Annotated[Path | None, typer.Option(help="For the report: the folder of the clips' RGB frames.")]
 _StoreKind = Annotated[_Store | None, typer.Option(help="For the report: what --root holds; by default gulp files or videos.")]
 
@@ -72,6 +87,9 @@ def command(
     actions: _ActionSource = None,
     report: _Report = None,
     training_annotations: _Training = None,
+    baseline: _Baseline = None,
+    embeddings: _Embeddings = None,
+    projection: _ProjectionName = None,
     root: _Root = None,
     store: _StoreKind = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the report.")] = False,
@@ -80,21 +98,26 @@ def command(
     """Compute the metrics of a results file against annotations: a challenge's, or the accuracies of its heads."""
     if report is not None:
         check_output(report, what="a report", suffixes=(".html",), force=force)
+    if projection is not None and (report is None or embeddings is None):
+        raise ConfigError("--projection is of the report's picture of embeddings; give --report and --embeddings too")
 
+    from zoopraxis.cli.comparison import read_comparison
     from zoopraxis.cli.truth import read_truth, strip_reader
-    from zoopraxis.evaluation.metrics import classification_metrics
     from zoopraxis.evaluation.results import load_results
 
     scored = load_results(results)
     truth = read_truth(annotations, scored, training=training_annotations, format=format)
     named = {"tail_verbs": tail_verbs, "tail_nouns": tail_nouns, "unseen_participants": unseen_participants}
-    if challenge is not None or ({"verb", "noun"} <= scored.scores.keys() & truth.labels.keys()):
+    if challenge is None and {"verb", "noun"} <= scored.scores.keys() & truth.labels.keys():
+        challenge = _Challenge.RECOGNITION
+    if challenge is _Challenge.RECOGNITION:
         metrics, facts = _recognition(
             scored, truth, annotations, named, is_global=global_softmax, actions=(actions or _Actions.PRODUCT).value
         )
     else:
-        _refuse_challenge_options({**named, "global_softmax": global_softmax or None, "actions": actions})
-        metrics, facts = classification_metrics(scored, truth.labels), {}
+        _refuse_challenge_options({**named, "global_softmax": global_softmax or None, "actions": actions}, challenge)
+        metrics, facts = _plain(scored, truth, challenge)
+    comparison = read_comparison(scored, truth, baseline=baseline, embeddings=embeddings)
     if report is not None:
         from zoopraxis.evaluation.report import write_report
 
@@ -103,13 +126,14 @@ def command(
             scored,
             truth.labels,
             metrics,
-            title=f"Action recognition: {results.stem}",
+            title=f"{'Domain adaptation' if challenge is _Challenge.ADAPTATION else 'Action recognition'}: {results.stem}",
             facts={"results": str(results), "annotations": str(annotations), **facts, **_meta_facts(scored)},
             class_names=truth.class_names,
             training_counts=_training_counts(training_annotations, annotations, scored),
             read_strip=None if root is None else strip_reader(annotations, root, kind=store, format=format),
+            sections=comparison.sections(scored, truth, projection=(projection or _Projection.PCA).value),
         )
-    _show(results, scored, metrics, report, as_json=json)
+    _show(results, scored, metrics, comparison, report, as_json=json)
 
 
 def _recognition(
@@ -149,11 +173,22 @@ def _recognition(
     return metrics, facts | {name.replace("_", " "): str(path) for name, path in files.items()}
 
 
-def _refuse_challenge_options(options: dict[str, object]) -> None:
+def _plain(results: Results, truth: Truth, challenge: _Challenge | None) -> tuple[MetricTable, dict[str, str]]:
+    """The adaptation challenge's metrics, or each head's accuracies, and what they were made with."""
+    from zoopraxis.epic.adaptation import adaptation_metrics
+    from zoopraxis.evaluation.metrics import classification_metrics
+
+    if challenge is None:
+        return classification_metrics(results, truth.labels), {}
+    return adaptation_metrics(results, truth.labels), {"challenge": challenge.value}
+
+
+def _refuse_challenge_options(options: dict[str, object], challenge: _Challenge | None) -> None:
+    why = "which needs the heads verb and noun" if challenge is None else "which is another"
     for name, value in options.items():
         if value is not None:
             option = name.replace("_", "-")
-            raise ConfigError(f"--{option} is of the recognition challenge, which needs the heads verb and noun; leave it out")
+            raise ConfigError(f"--{option} is of the recognition challenge, {why}; leave it out")
 
 
 def _meta_facts(results: Results) -> dict[str, str]:
@@ -167,7 +202,9 @@ def _training_counts(training: Path | None, annotations: Path, results: Results)
     return None if path is None else read_training_counts(path, results.heads)
 
 
-def _show(path: Path, results: Results, table: MetricTable, report: Path | None, *, as_json: bool) -> None:
+def _show(
+    path: Path, results: Results, table: MetricTable, comparison: Comparison, report: Path | None, *, as_json: bool
+) -> None:
     if as_json:
         console.emit_json(
             {
@@ -178,11 +215,13 @@ def _show(path: Path, results: Results, table: MetricTable, report: Path | None,
                 "warnings": table.warnings,
                 "report": report,
             }
+            | comparison.for_program()
         )
         return
     rows = [(one.name, one.percent, f"{one.low:.2f} to {one.high:.2f}", one.num_clips) for one in table.metrics]
     console.table(f"{path}, {len(results)} clips", ["metric", "%", "95% interval", "clips"], rows)
     for warning in table.warnings:
         console.say(f"warning: {warning}")
+    comparison.show()
     if report is not None:
         console.say(f"report: {report}")

@@ -1,4 +1,4 @@
-"""`zoopraxis fuse`: average results files."""
+"""`zoopraxis fuse`: average results files, or join a head of each."""
 
 from __future__ import annotations
 
@@ -25,25 +25,36 @@ def command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .npz, .safetensors, .pkl or .pt.")],
     average: Annotated[_Average, typer.Option(help="Average scores (as published) or probabilities.")] = _Average.SCORE,
     weights: Annotated[str | None, typer.Option(metavar="W,W,...", help="A weight for each file, e.g. 2,1.")] = None,
+    heads: Annotated[
+        str | None,
+        typer.Option(metavar="HEAD,HEAD,...", help="Join instead of averaging: a head of each file in their order, verb,noun."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
     json: Json = False,
 ) -> None:
-    """Average results files of the same clips, e.g. of RGB and flow, clip by clip."""
-    from zoopraxis.evaluation.fusion import fuse
+    """Average results files of the same clips, e.g. of RGB and flow, clip by clip; or take one head of each."""
+    from zoopraxis.evaluation.fusion import fuse, join_heads
     from zoopraxis.evaluation.results import RESULTS_SUFFIXES, load_results, save_results
 
     check_output(out, what="a results file", suffixes=RESULTS_SUFFIXES, force=force)
     shares = _parse_weights(weights)
     loaded = [load_results(path) for path in results]
-    fused = fuse(loaded, weights=shares, average=average.value, names=[str(path) for path in results])
+    names = [str(path) for path in results]
+    if heads is None:
+        fused = fuse(loaded, weights=shares, average=average.value, names=names)
+        how, facts = f"mean {average.value}s", {"average": average.value, "weights": fused.meta["weights"]}
+    elif shares is not None or average is not _Average.SCORE:
+        raise ConfigError("--heads takes scores as they are; leave out --weights and --average, or --heads")
+    else:
+        taken = heads.split(",")
+        fused = join_heads(loaded, taken, names=names)
+        how, facts = f"heads {', '.join(taken)}", {"heads": taken}
     save_results(fused, out)
     num_left_out = sum(one.view_actions is not None for one in loaded)
     if json:
-        fractions = fused.meta["weights"]
-        facts = {"results": out, "num_clips": len(fused), "average": average.value, "weights": fractions}
-        console.emit_json(facts | {"view_actions_left_out": num_left_out})
+        console.emit_json({"results": out, "num_clips": len(fused), **facts, "view_actions_left_out": num_left_out})
         return
-    console.say(f"mean {average.value}s of {len(loaded)} files, {len(fused)} clips: {out}")
+    console.say(f"{how} of {len(loaded)} files, {len(fused)} clips: {out}")
     if num_left_out:
         console.say(
             f"left out: the actions by views of {num_left_out} files, whose best ones of each clip cannot be averaged; "

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,10 @@ from zoopraxis.cli import console
 from zoopraxis.cli.config import ConfigDir, ConfigName, Json
 from zoopraxis.cli.model_tables import show_details, show_list, show_own, show_parts
 from zoopraxis.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from zoopraxis.config.load import Config
+    from zoopraxis.models import VideoModel
 
 __all__ = ["command"]
 
@@ -84,11 +88,10 @@ def _own_entry(settings: Sequence[str], config_name: str | None, config_dir: Pat
     """
     from zoopraxis.config.load import load_config
     from zoopraxis.models import measure_cost
-    from zoopraxis.training.build import build_model
 
     config = load_config(config_name, settings, config_dir=config_dir, allow_missing=True)
     data, heads = config.data, config.model.heads
-    model = build_model(config, heads or _EPIC_HEADS, pretrained=False)
+    model = _build(config, heads or _EPIC_HEADS)
     num_frames, size = data.test_num_segments or data.num_segments, data.transform.test_size or data.transform.size
     try:
         cost = measure_cost(model, num_frames=num_frames, size=size)
@@ -104,6 +107,28 @@ def _own_entry(settings: Sequence[str], config_name: str | None, config_dir: Pat
         "speed": _speed(model, num_frames, size) if speed else None,
         "has_default_heads": heads is None,
     }
+
+
+def _build(config: Config, heads: Mapping[str, int]) -> VideoModel:
+    """The network on clips that settings describe.
+
+    Raises:
+        ConfigError: If it is on features, or a setting is wrong.
+    """
+    from zoopraxis.config.schema import TrainConfig
+
+    if isinstance(config, TrainConfig):
+        from zoopraxis.training.build import build_model
+
+        return build_model(config, heads, pretrained=False)
+    if config.data.store == "features":
+        raise ConfigError(
+            "the recipe's network is on features, and only networks on clips are counted here; name a recipe of clips, such as "
+            "ta3n_video_epic"
+        )
+    from zoopraxis.training.adaptation.clips import build_video_network
+
+    return build_video_network(config, heads, pretrained=False)
 
 
 def _entries(records: Sequence[Any], *, speed: bool) -> list[dict[str, Any]]:

@@ -3,77 +3,64 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from zoopraxis.cli import console
+from zoopraxis.cli import console, features
 from zoopraxis.cli.config import Json
-from zoopraxis.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from zoopraxis.data.index import ClipIndex
-    from zoopraxis.data.prepare.work import Outcome
+from zoopraxis.cli.preparing import (
+    SHOWN_ROWS,
+    Annotations,
+    Format,
+    FormatName,
+    Modality,
+    ModalityName,
+    OfficialSplit,
+    Out,
+    Split,
+    StoreName,
+    Workers,
+    count_workers,
+    read_clips,
+    tell_broken,
+    tell_outcome,
+)
+from zoopraxis.errors import ConfigError
 
 __all__ = ["app"]
 
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
-    help="Make an index, frames, flow or gulp folders; check a data set. What was interrupted goes on when it is run again.",
+    help="Make an index, frames, flow, gulp folders or features; check a data set. An interrupted run goes on when run again.",
 )
-
-_SHOWN_ROWS = 20
-
-
-class _Modality(StrEnum):
-    RGB, FLOW = "rgb", "flow"
-
-
-class _Store(StrEnum):
-    GULP, FRAMES, VIDEO = "gulp", "frames", "video"
+app.add_typer(features.app, name="features")
 
 
 class _Source(StrEnum):
     FRAMES, VIDEO = "frames", "video"
 
 
-class _Format(StrEnum):
-    AUTO, EPIC, CSV, FOLDER, KINETICS = "auto", "epic", "csv", "folder", "kinetics"
-    SOMETHING, UCF101, HMDB51, INDEX, GULP = "something", "ucf101", "hmdb51", "index", "gulp"
-
-
 class _Method(StrEnum):
     DIS, DIS_FAST, TVL1 = "dis", "dis_fast", "tvl1"
 
 
-Annotations = Annotated[
-    Path,
-    typer.Argument(metavar="ANNOTATIONS", help="A file of annotations, an index, or a folder of videos by class or of lists."),
-]
-Out = Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; new, or begun by the same command.")]
-Format = Annotated[_Format, typer.Option(help="Format of the annotations; auto tells it from the file.")]
-Modality = Annotated[_Modality, typer.Option(help="RGB frames or optical flow.")]
-Split = Annotated[str | None, typer.Option(help="Keep the clips of this split; annotations without splits become it.")]
-OfficialSplit = Annotated[int, typer.Option(min=1, max=3, help="Of HMDB51's or UCF101's folder of lists: which division.")]
 Resize = Annotated[int | None, typer.Option(min=1, help="Shorter side, px; default: as it is.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core.")]
 
 
 @app.command()
 def index(
     annotations: Annotations,
     out: Annotated[Path, typer.Argument(metavar="OUT.parquet", help="The index to write.")],
-    format: Format = _Format.AUTO,
-    modality: Modality = _Modality.RGB,
+    format: Format = FormatName.AUTO,
+    modality: Modality = ModalityName.RGB,
     split: Split = None,
     official_split: OfficialSplit = 1,
     root: Annotated[Path | None, typer.Option(help="The store's folder: also see that every clip is there.")] = None,
-    store: Annotated[_Store, typer.Option(help="What --root holds.")] = _Store.VIDEO,
+    store: Annotated[StoreName, typer.Option(help="What --root holds.")] = StoreName.VIDEO,
     json: Json = False,
 ) -> None:
     """Read annotations, check every row, and write them as one clip index.
@@ -83,12 +70,12 @@ def index(
     from zoopraxis.data.stores import open_store
     from zoopraxis.data.validation import raise_for, validate
 
-    clips = _read(annotations, format, modality, split, official_split)
+    clips = read_clips(annotations, format, modality, split, official_split)
     opened = None if root is None else open_store(store.value, root, modality=modality.value)
     with console.progress("clips") as on_progress:
         problems = validate(clips, store=opened, on_progress=on_progress)
     if problems:
-        rows = [(problem.row, problem.clip_id, problem.message) for problem in problems[:_SHOWN_ROWS]]
+        rows = [(problem.row, problem.clip_id, problem.message) for problem in problems[:SHOWN_ROWS]]
         console.table(f"{len(problems)} problems in {annotations}", ["row", "clip", "problem"], rows)
     raise_for(problems)
     clips.save(out)
@@ -104,9 +91,9 @@ def gulp(
     annotations: Annotations,
     root: Annotated[Path, typer.Argument(metavar="STORE_ROOT", help="The folder of the frames or videos.")],
     out: Out,
-    store: Annotated[_Store, typer.Option(help="What STORE_ROOT holds.")] = _Store.VIDEO,
-    format: Format = _Format.AUTO,
-    modality: Modality = _Modality.RGB,
+    store: Annotated[StoreName, typer.Option(help="What STORE_ROOT holds.")] = StoreName.VIDEO,
+    format: Format = FormatName.AUTO,
+    modality: Modality = ModalityName.RGB,
     split: Split = None,
     official_split: OfficialSplit = 1,
     resize: Resize = None,
@@ -121,7 +108,7 @@ def gulp(
     from zoopraxis.data.prepare.gulp import write_gulp
     from zoopraxis.data.stores import open_store
 
-    clips = _read(annotations, format, modality, split, official_split)
+    clips = read_clips(annotations, format, modality, split, official_split)
     if quarantine is not None:
         clips = clips.without(read_quarantine(quarantine))
     opened = open_store(store.value, root, modality=modality.value)
@@ -134,10 +121,10 @@ def gulp(
             resize=resize,
             quality=quality,
             clips_per_chunk=clips_per_chunk,
-            num_workers=_workers(num_workers),
+            num_workers=count_workers(num_workers),
             on_progress=on_progress,
         )
-    _report(outcome, out, "clips", json=json)
+    tell_outcome(outcome, out, "clips", json=json)
 
 
 @app.command()
@@ -160,10 +147,10 @@ def frames(
             fps=fps,
             resize=resize,
             quality=quality,
-            num_workers=_workers(num_workers),
+            num_workers=count_workers(num_workers),
             on_progress=on_progress,
         )
-    _report(outcome, out, "videos", json=json)
+    tell_outcome(outcome, out, "videos", json=json)
 
 
 @app.command()
@@ -196,19 +183,19 @@ def flow(
             bound=bound,
             resize=resize,
             quality=quality,
-            num_workers=_workers(num_workers),
+            num_workers=count_workers(num_workers),
             on_progress=on_progress,
         )
-    _report(outcome, out, "videos", json=json)
+    tell_outcome(outcome, out, "videos", json=json)
 
 
 @app.command()
 def check(
     annotations: Annotations,
     root: Annotated[Path, typer.Argument(metavar="STORE_ROOT", help="The folder of the store.")],
-    store: Annotated[_Store, typer.Option(help="What STORE_ROOT holds.")] = _Store.GULP,
-    format: Format = _Format.AUTO,
-    modality: Modality = _Modality.RGB,
+    store: Annotated[StoreName, typer.Option(help="What STORE_ROOT holds.")] = StoreName.GULP,
+    format: Format = FormatName.AUTO,
+    modality: Modality = ModalityName.RGB,
     split: Split = None,
     official_split: OfficialSplit = 1,
     report: Annotated[Path, typer.Option(help="The report to write, JSON.")] = Path("check.json"),
@@ -220,7 +207,7 @@ def check(
     from zoopraxis.data.prepare.check import check_clips
     from zoopraxis.data.stores import open_store
 
-    clips = _read(annotations, format, modality, split, official_split)
+    clips = read_clips(annotations, format, modality, split, official_split)
     opened = open_store(store.value, root, modality=modality.value)
     with console.progress("clips") as on_progress:
         outcome = check_clips(
@@ -228,14 +215,14 @@ def check(
             opened,
             report,
             quarantine=quarantine,
-            num_workers=_workers(num_workers),
+            num_workers=count_workers(num_workers),
             on_progress=on_progress,
         )
     if json:
         counts = {"num_clips": len(clips), "num_broken": len(outcome.broken)}
         console.emit_json({"report": report, "quarantine": quarantine, **counts})
         return
-    _show_broken(outcome, "clips")
+    tell_broken(outcome, "clips")
     console.say(f"{len(clips) - len(outcome.broken)} of {len(clips)} clips are whole; report: {report}")
     if outcome.broken:
         console.say(f"to leave the others out of training: data.quarantine={quarantine}")
@@ -274,27 +261,13 @@ def toy(
     }
     config = ToyConfig(**{name: value for name, value in given.items() if value is not None})
     with console.progress("videos") as on_progress:
-        kitchen = generate(out, config, num_workers=_workers(num_workers), on_progress=on_progress)
+        kitchen = generate(out, config, num_workers=count_workers(num_workers), on_progress=on_progress)
     if json:
         console.emit_json(dataclasses.asdict(kitchen))
         return
     clips = ", ".join(f"{count} {split}" for split, count in kitchen.num_clips.items())
     console.say(f"{kitchen.num_videos} videos ({kitchen.num_frames} frames): {kitchen.videos}")
     console.say(f"{clips} clips: {kitchen.annotations}")
-
-
-def _read(annotations: Path, format: _Format, modality: _Modality, split: str | None, official_split: int) -> ClipIndex:
-    from zoopraxis.data.annotations import read_annotations
-
-    return read_annotations(
-        annotations, format=format.value, modality=modality.value, split=split, official_split=official_split
-    )
-
-
-def _workers(given: int | None) -> int:
-    if given is not None:
-        return given
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _parse_stride(text: str) -> int | Literal["epic"]:
@@ -312,29 +285,3 @@ def _parse_resolution(text: str | None) -> tuple[int, int] | None:
     if not (height.isdecimal() and width.isdecimal()):
         raise ConfigError(f"--resolution {text}: must be HEIGHTxWIDTH; try --resolution 64x80")
     return int(height), int(width)
-
-
-def _report(outcome: Outcome, out: Path, items: str, *, json: bool) -> None:
-    """Tell what came of it.
-
-    Raises:
-        DataError: If everything was broken.
-    """
-    if outcome.broken and not outcome.done + outcome.skipped:
-        raise DataError(f"none of {len(outcome.broken)} {items} can be read; the first: {outcome.broken[0].reason}")
-    if json:
-        broken: list[Mapping[str, Any]] = [dataclasses.asdict(one) for one in outcome.broken]
-        console.emit_json({"out": out, "done": outcome.done, "skipped": outcome.skipped, "broken": broken})
-        return
-    _show_broken(outcome, items)
-    before = f" ({outcome.skipped} were there)" if outcome.skipped else ""
-    left_out = f", {len(outcome.broken)} left out" if outcome.broken else ""
-    console.say(f"{outcome.done} {items} written{before}{left_out}: {out}")
-
-
-def _show_broken(outcome: Outcome, items: str) -> None:
-    if not outcome.broken:
-        return
-    shown = outcome.broken[:_SHOWN_ROWS]
-    title = f"{len(outcome.broken)} broken {items}" + (f", the first {len(shown)}" if len(shown) < len(outcome.broken) else "")
-    console.table(title, ["row", items, "reason"], [(one.row, one.item, one.reason) for one in shown])

@@ -5,53 +5,66 @@ from __future__ import annotations
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zoopraxis.cli import console
 from zoopraxis.cli.config import Json
 from zoopraxis.cli.outputs import check_output
+from zoopraxis.errors import ConfigError
 
 if TYPE_CHECKING:
+    from zoopraxis.epic.submission import SupervisionLevels
     from zoopraxis.evaluation.actions import ActionSource
+    from zoopraxis.evaluation.results import Results
 
 __all__ = ["command"]
 
 
 class _Challenge(StrEnum):
-    RECOGNITION = "recognition"
+    RECOGNITION, ADAPTATION = "recognition", "adaptation"
 
 
 class _Actions(StrEnum):
     NONE, PRODUCT, VIEWS = "none", "product", "views"
 
 
+_LEVELS = {_Challenge.RECOGNITION: (2, 3, 4), _Challenge.ADAPTATION: (2, 3, 3)}
+"""Supervision levels where none are stated: of the published tool, and of a model trained on the published features."""
+
 _SOURCES: dict[_Actions, ActionSource | None] = {_Actions.NONE: None, _Actions.PRODUCT: "product", _Actions.VIEWS: "views"}
 
 
 def command(
-    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Scores of all clips of the test split.")],
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Scores of all clips of the test split (of the target).")],
     out: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The file to upload.")],
     challenge: Annotated[_Challenge, typer.Option(help="The challenge.")] = _Challenge.RECOGNITION,
+    source_results: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For adaptation: scores of source_test, which may be submitted too.")
+    ] = None,
     sls_pt: Annotated[
-        int,
+        int | None,
         typer.Option(
             help="Pretraining, 0 to 5: none, public images, and videos, self-supervised public, and EPIC, private data."
         ),
-    ] = 2,
+    ] = None,
     sls_tl: Annotated[
-        int,
+        int | None,
         typer.Option(
             help="Training labels, 0 to 5: none, weak of videos, weak in time, full in time, in space and time, and more."
         ),
-    ] = 3,
+    ] = None,
     sls_td: Annotated[
-        int,
+        int | None,
         typer.Option(help="Training data, 0 to 5: none, few-shot, at most a quarter, train, train and validation, and more."),
-    ] = 4,
+    ] = None,
     annotations: Annotated[
-        Path | None, typer.Option(help="The test split (EPIC_100_test_timestamps.csv), to check that all its clips are there.")
+        Path | None,
+        typer.Option(
+            help="The test split (EPIC_100_test_timestamps.csv; for adaptation the target's, or its folder), to check that all "
+            "its clips are there."
+        ),
     ] = None,
     actions: Annotated[
         _Actions,
@@ -65,33 +78,96 @@ def command(
 ) -> None:
     """Write a challenge submission, after checking what the challenge would refuse.
 
-    The supervision levels default to those of the published tool: state your own.
+    The supervision levels default to 2, 3, 4 for recognition (those of the published tool) and to 2, 3, 3 for adaptation: state
+    your own.
     """
     check_output(out, what="a submission", suffixes=(".zip",), force=force)
+    source = _SOURCES[actions]
+    if challenge is _Challenge.ADAPTATION and source is not None:
+        raise ConfigError("--actions is of the recognition challenge; leave it out: adaptation is judged by verbs and nouns")
+    if challenge is _Challenge.RECOGNITION and source_results is not None:
+        raise ConfigError("--source-results is of the adaptation challenge; add --challenge adaptation, or leave it out")
 
-    from zoopraxis.epic.annotations import class_names_beside, read_table
-    from zoopraxis.epic.submission import SupervisionLevels, write_submission
-    from zoopraxis.epic.vocabulary import HEADS
+    from zoopraxis.epic.submission import SupervisionLevels
     from zoopraxis.evaluation.results import load_results
 
-    levels = SupervisionLevels(sls_pt, sls_tl, sls_td)
-    expected_ids, classes = None, HEADS
-    if annotations is not None:
-        expected_ids = read_table(annotations).index.tolist()
-        classes = {head: len(names) for head, names in class_names_beside(annotations).items()}
+    given = zip((sls_pt, sls_tl, sls_td), _LEVELS[challenge], strict=True)
+    levels = SupervisionLevels(*(default if level is None else level for level, default in given))
     scored = load_results(results)
-    source = _SOURCES[actions]
-    write_submission(scored, out, levels, expected_ids=expected_ids, classes=classes, actions=source)
+    if challenge is _Challenge.ADAPTATION:
+        others = None if source_results is None else load_results(source_results)
+        facts, lines = _write_adaptation(scored, others, out, levels, annotations)
+    else:
+        facts, lines = _write_recognition(scored, out, levels, annotations, source)
     if json:
-        is_checked = expected_ids is not None
-        facts = {"submission": out, "challenge": challenge.value, "num_clips": len(scored), "ids_checked": is_checked}
-        console.emit_json(facts | asdict(levels) | {"actions": source})
+        told = {"submission": out, "challenge": challenge.value, "num_clips": len(scored)}
+        console.emit_json(told | asdict(levels) | facts)
         return
     stated = ", ".join(f"{name} {level}" for name, level in asdict(levels).items())
     console.say(f"{challenge.value} submission of {len(scored)} clips ({stated}): {out}")
-    if source is not None:
-        console.say(f"with the best actions of each clip, by {source}")
+    for line in lines:
+        console.say(line)
+
+
+def _write_recognition(
+    scored: Results, out: Path, levels: SupervisionLevels, annotations: Path | None, actions: ActionSource | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Write the zip; what to tell programs and people."""
+    from zoopraxis.epic.submission import write_submission
+
+    expected_ids = None if annotations is None else _ids(annotations)
+    write_submission(scored, out, levels, expected_ids=expected_ids, classes=_classes(annotations), actions=actions)
+    lines = []
+    if actions is not None:
+        lines.append(f"with the best actions of each clip, by {actions}")
     elif scored.view_actions is not None:
-        console.say("without the actions by views that the results have; submit them with --actions views")
+        lines.append("without the actions by views that the results have; submit them with --actions views")
     if expected_ids is None:
-        console.say("not checked: whether these are all clips of the test split; name it with --annotations to check")
+        lines.append("not checked: whether these are all clips of the test split; name it with --annotations to check")
+    return {"ids_checked": expected_ids is not None, "actions": actions}, lines
+
+
+def _write_adaptation(
+    target: Results, source: Results | None, out: Path, levels: SupervisionLevels, annotations: Path | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Write the zip; what to tell programs and people."""
+    from zoopraxis.cli.truth import adaptation_test_files
+    from zoopraxis.epic.submission import write_adaptation_submission
+
+    files = {} if annotations is None else adaptation_test_files(annotations)
+    given = {"target": target} if source is None else {"target": target, "source": source}
+    expected = {domain: _ids(files[domain]) for domain in given if domain in files}
+    write_adaptation_submission(
+        target,
+        out,
+        levels,
+        source=source,
+        expected_ids=expected.get("target"),
+        expected_source_ids=expected.get("source"),
+        classes=_classes(files.get("target")),
+    )
+    lines = [] if source is None else [f"with {len(source)} clips of the source"]
+    unchecked = " and ".join(f"{domain}_test" for domain in given if domain not in expected)
+    if unchecked:
+        lines.append(
+            f"not checked: whether these are all clips of {unchecked}; name the folder uda with --annotations to check"
+        )
+    facts = {"num_source_clips": 0 if source is None else len(source), "ids_checked": not unchecked}
+    return facts, lines
+
+
+def _ids(annotations: Path) -> list[str]:
+    from zoopraxis.epic.annotations import read_table
+
+    ids: list[str] = read_table(annotations).index.tolist()
+    return ids
+
+
+def _classes(annotations: Path | None) -> dict[str, int]:
+    """Classes a head: of the class files beside the annotations, or EPIC-KITCHENS-100's."""
+    from zoopraxis.epic.annotations import class_names_beside
+    from zoopraxis.epic.vocabulary import HEADS
+
+    if annotations is None:
+        return dict(HEADS)
+    return {head: len(names) for head, names in class_names_beside(annotations).items()}

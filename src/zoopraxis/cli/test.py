@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from zoopraxis.cli import console
-from zoopraxis.cli.config import Json
+from zoopraxis.cli.config import Architecture, Json, parse_architecture
 from zoopraxis.cli.outputs import check_output
 from zoopraxis.errors import ConfigError
 
@@ -19,6 +19,9 @@ __all__ = ["command"]
 
 class _Split(StrEnum):
     TRAIN, VAL, TEST = "train", "val", "test"
+    SOURCE, TARGET = "source", "target"
+    SOURCE_TRAIN, SOURCE_VAL, SOURCE_TEST = "source_train", "source_val", "source_test"
+    TARGET_TRAIN, TARGET_VAL, TARGET_TEST = "target_train", "target_val", "target_test"
 
 
 class _Average(StrEnum):
@@ -34,34 +37,46 @@ def command(
         str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, or the name of published weights.")
     ],
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="The file to write: .npz, .safetensors, .pkl or .pt.")],
-    split: Annotated[_Split, typer.Option(help="The clips to score.")] = _Split.VAL,
+    split: Annotated[
+        _Split, typer.Option(help="The clips to score; all but train, val and test are of adaptation.")
+    ] = _Split.VAL,
     views: Annotated[str | None, typer.Option(metavar="CLIPSxCROPS", help="Views of a clip, e.g. 10x3.")] = None,
     root: Annotated[Path | None, typer.Option(help="The store's folder, if not the one of training.")] = None,
     store: Annotated[_Store | None, typer.Option(help="The store's kind, if not that of training.")] = None,
     annotations: Annotated[Path | None, typer.Option(help="The split's annotations, if not those of training.")] = None,
     quarantine: Annotated[Path | None, typer.Option(help="Clips to leave out, as prepare check lists them.")] = None,
     average: Annotated[_Average | None, typer.Option(help="Average views as logits (score) or probabilities (prob).")] = None,
-    num_segments: Annotated[int | None, typer.Option(min=1, help="Frames of a view.")] = None,
+    num_segments: Annotated[int | None, typer.Option(min=1, help="Frames of a view, or features of a clip.")] = None,
     size: Annotated[int | None, typer.Option(min=1, help="Height and width of a view, px.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frame rate of stored frames, for sampling by time.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Clips scored at once.")] = None,
     num_workers: Annotated[int | None, typer.Option(min=0, help="Processes that read clips.")] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     devices: Annotated[str, typer.Option(help="How many devices, or auto.")] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Overwrite RESULTS.")] = False,
+    architecture: Architecture = None,
+    modalities: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Features that a published TA3N takes, e.g. RGB,Flow.")
+    ] = None,
+    embeddings: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Also write what adaptation makes of clips of both domains.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite RESULTS and the embeddings.")] = False,
     json: Json = False,
 ) -> None:
     """Score every clip of a split with a checkpoint and write a results file.
 
     Of several views of verbs and nouns it also keeps the best 100 actions of each clip, by the mean of each view's product.
     What is not given is as the checkpoint's own settings have it; published weights that are named are tested as their
-    published result was (zoopraxis models NAME).
+    published result was (zoopraxis models NAME). Of networks of domain adaptation train, val and test are clips of the target,
+    and ANNOTATIONS may be the folder of all splits.
     """
     from zoopraxis.evaluation.results import RESULTS_SUFFIXES
 
     num_clips, num_crops = parse_views(views)
     num_devices = _parse_devices(devices)
     check_output(results, what="a results file", suffixes=RESULTS_SUFFIXES, force=force)
+    if embeddings is not None:
+        check_output(embeddings, what="an embeddings file", suffixes=(".npz",), force=force)
 
     from zoopraxis.training.inference import TestOptions, test
 
@@ -78,6 +93,9 @@ def command(
         batch_size=batch_size,
         num_workers=num_workers,
         quarantine=_text(quarantine),
+        modalities=None if modalities is None else [name.strip() for name in modalities.split(",") if name.strip()],
+        architecture=parse_architecture(architecture),
+        embeddings=_text(embeddings),
     )
     outcome = test(
         checkpoint,
@@ -97,6 +115,8 @@ def command(
     if outcome.metrics:
         console.table(f"{split.value}, {len(outcome.results)} clips", ["metric", "%"], list(outcome.metrics.items()))
     console.say(f"scores of {len(outcome.results)} clips: {results}")
+    if embeddings is not None:
+        console.say(f"features of both domains before and after the network: {embeddings}")
     if actions is not None:
         console.say(
             f"and the best {actions.verbs.shape[1]} actions of each clip, by the mean of each view's product of verb and noun"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from zoopraxis.cli import console
 from zoopraxis.cli.config import ConfigDir, ConfigName, Json, Overrides
 from zoopraxis.errors import ConfigError
@@ -33,7 +35,17 @@ def command(
         return
     verb = "went on with" if outcome.resumed else "trained"
     console.say(f"{verb} {config.run.name} in {outcome.run_dir}")
-    if outcome.metrics:
-        console.table("validation", ["metric", "value"], sorted(outcome.metrics.items()))
+    for title, rows in _by_domain(outcome.metrics):
+        console.table(title, ["metric", "value"], rows)
     console.say(f"best checkpoint: {outcome.best_checkpoint}")
     console.say(f"last checkpoint: {outcome.last_checkpoint}")
+
+
+def _by_domain(metrics: Mapping[str, float]) -> list[tuple[str, list[tuple[str, float]]]]:
+    """Tables of metrics, a title and rows each: of adaptation one a domain (`val/source/verb_acc@1`), else one of all."""
+    tables: dict[str, list[tuple[str, float]]] = {}
+    for name, value in sorted(metrics.items()):
+        _, domain, *metric = name.split("/")
+        title, shown = (f"validation, {domain}", metric[0]) if metric else ("validation", name)
+        tables.setdefault(title, []).append((shown, value))
+    return list(tables.items())

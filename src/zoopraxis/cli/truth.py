@@ -19,7 +19,7 @@ from zoopraxis.epic.recognition import labels_of
 from zoopraxis.errors import AnnotationError, DataError
 from zoopraxis.evaluation.results import Results
 
-__all__ = ["Truth", "challenge_files", "read_training_counts", "read_truth", "strip_reader"]
+__all__ = ["Truth", "adaptation_test_files", "challenge_files", "read_training_counts", "read_truth", "strip_reader"]
 
 IntArray = npt.NDArray[np.int64]
 StrArray = npt.NDArray[np.str_]
@@ -109,6 +109,28 @@ def challenge_files(annotations: Path) -> dict[str, Path]:
     places = {what: [place / name for place in (folder, folder.parent)] for what, name in names.items()}
     found = {what: next((file for file in files if file.is_file()), None) for what, files in places.items()}
     return {what: file for what, file in found.items() if file is not None}
+
+
+def adaptation_test_files(annotations: Path) -> dict[str, Path]:
+    """The adaptation challenge's test splits, "target" and, where it is found, "source".
+
+    Args:
+        annotations: The file of the target, or a folder that has it, or `uda` in it.
+
+    Raises:
+        AnnotationError: If there is no file of the target.
+    """
+    target = annotations
+    if annotations.is_dir():
+        name = "EPIC_100_uda_target_test_timestamps"
+        places = [annotations / folder / f"{name}{suffix}" for folder in ("", "uda") for suffix in (".csv", ".pkl")]
+        found = next((file for file in places if file.is_file()), None)
+        if found is None:
+            raise AnnotationError(f"there is no {name}.csv in the folder {annotations} or in uda inside it; name the file")
+        target = found
+    source = target.with_name(target.name.replace("target", "source"))
+    files = {"target": target}
+    return files | {"source": source} if source != target and source.is_file() else files
 
 
 def read_training_counts(path: Path, heads: Mapping[str, int]) -> dict[str, IntArray]:

@@ -1,7 +1,8 @@
 """Composing a run's settings: Hydra reads and merges, dataclasses are the schema, pydantic judges.
 
-The only file that imports hydra, omegaconf and pydantic. What comes out is a plain `TrainConfig`; nothing of Hydra or OmegaConf
-goes further. Whatever is refused is refused here, in one line, before a model or a data set is touched.
+The only file that imports hydra, omegaconf and pydantic. What comes out is a plain dataclass, the schema of the recipe's task;
+nothing of Hydra or OmegaConf goes further. Whatever is refused is refused here, in one line, before a model or a data set is
+touched.
 
 Differs: from Hydra in three habits. `+key=value` and `key=value` mean the same, for a setting that exists already and for one
 that an open table (`trainer`, `model.args`, `model.heads`) lacks so far. A value that Hydra's grammar cannot read, such as a
@@ -29,11 +30,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
+from zoopraxis.config.adaptation import AdaptationConfig
 from zoopraxis.config.refusals import (
     OPEN_TABLES,
     check_reserved,
     invalid_value,
     is_known,
+    known_settings,
     refuse_disguised,
     unknown_setting,
 )
@@ -41,10 +44,23 @@ from zoopraxis.config.schema import TrainConfig
 from zoopraxis.config.trainer import TrainerArguments
 from zoopraxis.errors import ConfigError, did_you_mean
 
-__all__ = ["config_from_dict", "config_to_dict", "config_to_yaml", "load_config", "recipe_names"]
+__all__ = [
+    "Config",
+    "config_from_dict",
+    "config_to_dict",
+    "config_to_yaml",
+    "load_config",
+    "load_recognition_config",
+    "recipe_names",
+]
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 _SCHEMA, _ROOT = "zoopraxis_schema", "zoopraxis_root"
+
+Config = TrainConfig | AdaptationConfig
+"""A run's settings, by its task."""
+
+_SCHEMAS: dict[str, type[TrainConfig] | type[AdaptationConfig]] = {"recognition": TrainConfig, "adaptation": AdaptationConfig}
 
 
 def recipe_names() -> list[str]:
@@ -58,8 +74,8 @@ def load_config(
     *,
     config_dir: Path | None = None,
     allow_missing: bool = False,
-) -> TrainConfig:
-    """Compose a recipe and overrides into a validated config.
+) -> Config:
+    """Compose a recipe and overrides into a validated config: of the schema that the recipe's `task` names.
 
     Args:
         config_name: A recipe's name, or the path of a YAML file of one's own, whose defaults list may name recipes and files
@@ -74,7 +90,8 @@ def load_config(
     """
     folder, name = _locate(config_name, config_dir)
     try:
-        composed = _compose(folder, name, [_checked_override(text, folder) for text in overrides])
+        schema = _schema_of(folder, name)
+        composed = _compose(folder, name, [_checked_override(text, folder, schema) for text in overrides], schema)
         missing = sorted(OmegaConf.missing_keys(composed))
         table = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
@@ -85,25 +102,46 @@ def load_config(
     return config
 
 
-def config_from_dict(table: Mapping[str, Any]) -> TrainConfig:
+def load_recognition_config(
+    config_name: str | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    config_dir: Path | None = None,
+    allow_missing: bool = False,
+) -> TrainConfig:
+    """`load_config` where only a recipe of recognition will do.
+
+    Raises:
+        ConfigError: As `load_config`, and if the recipe is of another task.
+    """
+    config = load_config(config_name, overrides, config_dir=config_dir, allow_missing=allow_missing)
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(f"{config_name} is a recipe of {config.task}, but one of recognition is needed here; name another")
+    return config
+
+
+def config_from_dict(table: Mapping[str, Any]) -> Config:
     """The config in a plain table, such as a checkpoint holds; settings that it lacks have their defaults.
+
+    A table without a `task` is of recognition.
 
     Raises:
         ConfigError: If a setting is unknown, of the wrong type or out of range.
     """
-    config: TrainConfig = _judged(TrainConfig, table, "")
+    schema = _schema(table)
+    config: Config = _judged(schema, table, "", known=known_settings(schema))
     check_reserved(config.trainer)
-    arguments = _judged(TrainerArguments, config.trainer, "trainer.")
+    arguments = _judged(TrainerArguments, config.trainer, "trainer.", known=known_settings(schema))
     config.trainer = {name: getattr(arguments, name) for name in config.trainer}
     return config
 
 
-def config_to_dict(config: TrainConfig) -> dict[str, Any]:
+def config_to_dict(config: Config) -> dict[str, Any]:
     """The config as tables, lists and plain values; `config_from_dict` reads it back."""
     return dataclasses.asdict(config)
 
 
-def config_to_yaml(config: TrainConfig) -> str:
+def config_to_yaml(config: Config) -> str:
     """The config as YAML, in the schema's order; `load_config` reads it back from a file."""
     text: str = yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
     return text
@@ -133,7 +171,28 @@ def _locate(config_name: str | None, config_dir: Path | None) -> tuple[Path, str
     raise ConfigError(f"there is no config file {config_name!r}; give a recipe's name or the path of a .yaml file")
 
 
-def _checked_override(text: str, folder: Path) -> str:
+def _schema_of(folder: Path, name: str | None) -> type[TrainConfig] | type[AdaptationConfig]:
+    """The schema of a recipe's task, which its file or one in its defaults names; none: recognition."""
+    if name is None:
+        return TrainConfig
+    ConfigStore.instance().store(name=_ROOT, node=_root([name]))
+    with _hydra_in(folder):
+        table = OmegaConf.to_container(compose(_ROOT), resolve=False)
+    return _schema(table if isinstance(table, dict) else {})
+
+
+def _schema(table: Mapping[Any, Any]) -> type[TrainConfig] | type[AdaptationConfig]:
+    task = table.get("task", "recognition")
+    if not isinstance(task, str) or task not in _SCHEMAS:
+        raise ConfigError(f"task={task} is unknown; {did_you_mean(str(task), _SCHEMAS)}")
+    return _SCHEMAS[task]
+
+
+def _root(defaults: list[str]) -> dict[str, Any]:
+    return {"defaults": [*defaults, "_self_"], "hydra": {"searchpath": [f"file://{RECIPES}"]}}
+
+
+def _checked_override(text: str, folder: Path, schema: type[Any]) -> str:
     """An override in the form in which Hydra takes it.
 
     Raises:
@@ -147,8 +206,10 @@ def _checked_override(text: str, folder: Path) -> str:
         raise ConfigError(f"{text}: a run takes one value; write a list as [a,b], or text with a comma as \"'a,b'\"")
     if override.package is not None or (isinstance(override.value(), (str, list)) and (folder / key).is_dir()):
         return text  # a choice from one of the user's own config groups
-    if not is_known(key):
-        raise unknown_setting(key, None if override.is_delete() else override.value())
+    if key == "task":
+        raise ConfigError(f"{text}: the recipe decides the task; choose another recipe with --config-name")
+    if not is_known(key, schema):
+        raise unknown_setting(key, None if override.is_delete() else override.value(), known=known_settings(schema))
     if override.is_delete():
         return text
     return f"++{key}={(override.input_line or text).partition('=')[2]}"
@@ -167,20 +228,19 @@ def _parsed(text: str) -> Override:
     raise ConfigError(f"cannot read the override {text!r}; write key=value, +key=value or ~key")
 
 
-def _compose(folder: Path, name: str | None, overrides: list[str]) -> Any:
+def _compose(folder: Path, name: str | None, overrides: list[str], kind: type[TrainConfig] | type[AdaptationConfig]) -> Any:
     """Merge schema, recipe and overrides; interpolations are not resolved yet."""
-    schema = config_to_dict(TrainConfig())
+    schema = config_to_dict(kind())
     schema["run"]["name"] = name or schema["run"]["name"]
-    defaults = [_SCHEMA, *([name] if name else []), "_self_"]
     store = ConfigStore.instance()
     store.store(name=_SCHEMA, node=schema)
-    store.store(name=_ROOT, node={"defaults": defaults, "hydra": {"searchpath": [f"file://{RECIPES}"]}})
+    store.store(name=_ROOT, node=_root([_SCHEMA, *([name] if name else [])]))
     with _hydra_in(folder):
         composed = compose(_ROOT, overrides)
     closed = copy.deepcopy(schema)
     for table in OPEN_TABLES:
         parent, _, key = table.rpartition(".")
-        (closed[parent] if parent else closed).pop(key)
+        (closed[parent] if parent else closed).pop(key, None)
     return OmegaConf.merge(closed, composed)  # what ~key deleted has its default again, but for entries of open tables
 
 
@@ -213,11 +273,11 @@ def _composition_error(error: Exception, name: str | None) -> ConfigError:
     return ConfigError(" ".join(" ".join(line for line in lines if "hydra.cc" not in line).split()))
 
 
-def _judged(kind: type[Any], table: Mapping[str, Any], prefix: str) -> Any:
+def _judged(kind: type[Any], table: Mapping[str, Any], prefix: str, *, known: frozenset[str]) -> Any:
     """A table as an instance of one of our dataclasses."""
     try:
         judged = TypeAdapter(kind).validate_python(dict(table))
     except ValidationError as error:
-        raise invalid_value([dict(found) for found in error.errors(include_url=False)], table, prefix) from None
+        raise invalid_value([dict(found) for found in error.errors(include_url=False)], table, prefix, known=known) from None
     refuse_disguised(table, dataclasses.asdict(judged), prefix.rstrip("."))
     return judged

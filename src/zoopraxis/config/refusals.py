@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any, get_type_hints
 
 from zoopraxis.config.schema import TrainConfig
@@ -21,6 +22,7 @@ __all__ = [
     "check_reserved",
     "invalid_value",
     "is_known",
+    "known_settings",
     "refuse_disguised",
     "shown",
     "unknown_setting",
@@ -65,9 +67,16 @@ def shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str, separators=(",", ":"))
 
 
-def is_known(path: str) -> bool:
-    """Whether a dotted path is a setting or a table of the schema, or lies in an open table."""
-    return path in _KNOWN or any(path.startswith(f"{table}.") for table in OPEN_TABLES)
+def known_settings(schema: Any) -> frozenset[str]:
+    """Dotted paths of all settings and tables of a task's schema."""
+    known: frozenset[str] = _known(schema)
+    return known
+
+
+def is_known(path: str, schema: Any = TrainConfig) -> bool:
+    """Whether a dotted path is a setting or a table of the schema, or lies in an open table that it has."""
+    known = _known(schema)
+    return path in known or any(path.startswith(f"{table}.") for table in OPEN_TABLES if table in known)
 
 
 def unknown_setting(path: str, value: Any = None, *, known: Iterable[str] | None = None) -> ConfigError:
@@ -76,9 +85,9 @@ def unknown_setting(path: str, value: Any = None, *, known: Iterable[str] | None
     Args:
         path: Its dotted path.
         value: What it was to be.
-        known: The dotted paths that exist; none: those of the schema.
+        known: The dotted paths that exist; none: those of recognition.
     """
-    names = sorted(_KNOWN if known is None else known)
+    names = sorted(_known(TrainConfig) if known is None else known)
     given = path if value is None else f"{path}={shown(value)}"
     return ConfigError(f"unknown setting {given}; {_nearest(path, names)}")
 
@@ -96,15 +105,21 @@ def check_reserved(trainer: Mapping[str, Any]) -> None:
             raise ConfigError(f"trainer.{key}={shown(trainer[key])}: the run sets this itself; {cure}")
 
 
-def invalid_value(errors: Sequence[Mapping[str, Any]], table: Mapping[str, Any], prefix: str = "") -> ConfigError:
-    """The refusal of the first of pydantic's `errors` about `table`, which stands at `prefix`.
+def invalid_value(
+    errors: Sequence[Mapping[str, Any]],
+    table: Mapping[str, Any],
+    prefix: str = "",
+    *,
+    known: Iterable[str] | None = None,
+) -> ConfigError:
+    """The refusal of the first of pydantic's `errors` about `table`, which stands at `prefix`; `known` as above.
 
     A value that fits no member of a union has one error a member, told as one.
     """
     path, value = _found(errors[0]["loc"], table)
     dotted = f"{prefix}{path}"
     if errors[0]["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return unknown_setting(dotted, value)
+        return unknown_setting(dotted, value, known=known)
     if errors[0]["type"] == "literal_error" and len(errors) == 1:
         choices = re.findall(r"[^\s',]+", errors[0]["ctx"]["expected"].replace(" or ", ", "))
         return ConfigError(f"{dotted}={shown(value)} is no choice; {did_you_mean(shown(value), choices)}")
@@ -147,7 +162,9 @@ def _paths(section: type[Any], prefix: str = "") -> list[str]:
     return found
 
 
-_KNOWN = frozenset(_paths(TrainConfig)) | frozenset(_paths(TrainerArguments, "trainer."))
+@cache
+def _known(schema: Any) -> frozenset[str]:
+    return frozenset(_paths(schema)) | frozenset(_paths(TrainerArguments, "trainer."))
 
 
 def _nearest(path: str, names: Sequence[str]) -> str:

@@ -12,8 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 __all__ = [
     "Bounds",
+    "ClipDataConfig",
     "ColorConfig",
     "DataConfig",
+    "DescentConfig",
     "EmaConfig",
     "LossConfig",
     "MixConfig",
@@ -21,11 +23,13 @@ __all__ = [
     "OptimConfig",
     "RandAugmentConfig",
     "RunConfig",
+    "RunFolderConfig",
     "ScheduleConfig",
     "Section",
     "TrainConfig",
     "TransformConfig",
     "ViewsConfig",
+    "default_trainer",
 ]
 
 
@@ -57,7 +61,7 @@ Fraction = Annotated[float, Bounds(ge=0, le=1)]
 
 
 @dataclass
-class RunConfig(Section):
+class RunFolderConfig(Section):
     """Where a run keeps its files, and what happens when the folder holds some already."""
 
     name: str = "run"
@@ -67,9 +71,15 @@ class RunConfig(Section):
     the checkpoint to go on from."""
     checkpoint_every_n_steps: NonNegativeInt = 0
     """Also write the last checkpoint every so many optimizer steps; 0: at the end of each epoch only."""
+    loggers: list[str] = field(default_factory=lambda: ["csv", "tensorboard"])
+
+
+@dataclass
+class RunConfig(RunFolderConfig):
+    """A run's folder, and which of its checkpoints is the best."""
+
     monitor: str = "val/action_acc@1"
     """The validation metric whose best checkpoint is kept; heads without an action are monitored by their first head."""
-    loggers: list[str] = field(default_factory=lambda: ["csv", "tensorboard"])
 
 
 @dataclass
@@ -145,22 +155,12 @@ class ViewsConfig(Section):
 
 
 @dataclass
-class DataConfig(Section):
-    """What is read, from where, and how it is batched."""
+class ClipDataConfig(Section):
+    """What of a clip is read, and how clips are batched."""
 
     root: str = "???"
     """The folder of the store: gulp folders, frame folders or videos."""
-    store: Literal["gulp", "frames", "video"] = "gulp"
     modality: Literal["rgb", "flow"] = "rgb"
-    annotations: Literal["auto", "epic", "csv", "folder", "kinetics", "something", "ucf101", "hmdb51", "index", "gulp"] = "auto"
-    """Format of the annotations; auto: told from the file, and from a gulp folder's own metadata where no file is named."""
-    train: str | None = None
-    """Annotations of training (a file or folder); none: `{root}/{modality}_train`, or split `train` of the one index."""
-    val: str | None = None
-    test: str | None = None
-    official_split: Literal[1, 2, 3] = 1
-    """Of HMDB51's and UCF101's three divisions into training and test videos, where annotations name a folder of them."""
-    train_on_val: bool = False
     quarantine: str | None = None
     """A list of clips to leave out, as written by `zoopraxis prepare check`."""
     index_cache: str | None = None
@@ -179,14 +179,30 @@ class DataConfig(Section):
     """Consecutive frames stacked on the channel axis: 1 for RGB, 5 pairs for flow."""
     batch_size: PositiveInt = 128
     """Clips per optimizer step and device, before accumulation."""
+    num_workers: NonNegativeInt = 8
+    pin_memory: bool = True
+    transform: TransformConfig = field(default_factory=TransformConfig)
+
+
+@dataclass
+class DataConfig(ClipDataConfig):
+    """What is read, from where, and how it is batched."""
+
+    store: Literal["gulp", "frames", "video"] = "gulp"
+    annotations: Literal["auto", "epic", "csv", "folder", "kinetics", "something", "ucf101", "hmdb51", "index", "gulp"] = "auto"
+    """Format of the annotations; auto: told from the file, and from a gulp folder's own metadata where no file is named."""
+    train: str | None = None
+    """Annotations of training (a file or folder); none: `{root}/{modality}_train`, or split `train` of the one index."""
+    val: str | None = None
+    test: str | None = None
+    official_split: Literal[1, 2, 3] = 1
+    """Of HMDB51's and UCF101's three divisions into training and test videos, where annotations name a folder of them."""
+    train_on_val: bool = False
     num_folds: PositiveInt = 1
     """Passes over the training clips an epoch, each with crops and frames of its own: for small data sets."""
     num_repeats: PositiveInt = 1
     """Repeated augmentation: so many differently cut views of a training clip stand side by side in a batch, whose
     `batch_size` counts them all; an epoch is so many times as long."""
-    num_workers: NonNegativeInt = 8
-    pin_memory: bool = True
-    transform: TransformConfig = field(default_factory=TransformConfig)
 
 
 @dataclass
@@ -220,16 +236,22 @@ class ModelConfig(Section):
 
 
 @dataclass
-class OptimConfig(Section):
-    """The optimizer."""
+class DescentConfig(Section):
+    """How parameters learn."""
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: PositiveFloat = 0.01
-    base_batch_size: PositiveInt | None = None
-    """Scale `lr` linearly: it is meant for batches of so many clips (over all devices, accumulated); none: taken as it is."""
     momentum: Fraction = 0.9
     weight_decay: NonNegativeFloat = 5e-4
     nesterov: bool = False
+
+
+@dataclass
+class OptimConfig(DescentConfig):
+    """The optimizer."""
+
+    base_batch_size: PositiveInt | None = None
+    """Scale `lr` linearly: it is meant for batches of so many clips (over all devices, accumulated); none: taken as it is."""
     groups: Literal[
         "effective", "multipliers", "tsm", "tanet", "tada2d", "tada2d_finetune", "tadaconv", "tadaconv_finetune", "layer_decay"
     ] = "effective"
@@ -248,7 +270,8 @@ class OptimConfig(Section):
 class ScheduleConfig(Section):
     """The learning rate over time."""
 
-    name: Literal["multistep", "cosine", "constant"] = "multistep"
+    name: Literal["multistep", "cosine", "constant", "dann"] = "multistep"
+    """dann: `optim.lr` / (1 + 10 p)^0.75 at the part p of the run that lies behind (DANN; TA3N on UCF-HMDB)."""
     milestones: list[PositiveFloat] = field(default_factory=lambda: [20, 40])
     """Epochs at which the rate is multiplied by `gamma`."""
     gamma: PositiveFloat = 0.1
@@ -295,10 +318,26 @@ class EmaConfig(Section):
     """0: off."""
 
 
+def default_trainer() -> dict[str, Any]:
+    """Arguments of Lightning's Trainer that a recipe begins with."""
+    return {
+        "max_epochs": 80,
+        "accelerator": "auto",
+        "devices": "auto",
+        "num_nodes": 1,
+        "precision": "32-true",
+        "gradient_clip_val": 20.0,
+        "accumulate_grad_batches": 1,
+        "log_every_n_steps": 5,
+    }
+
+
 @dataclass
 class TrainConfig(Section):
     """A recognition run."""
 
+    task: Literal["recognition"] = "recognition"
+    """What is trained; a recipe decides."""
     seed: NonNegativeInt = 42
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -310,16 +349,5 @@ class TrainConfig(Section):
     ema: EmaConfig = field(default_factory=EmaConfig)
     views: ViewsConfig = field(default_factory=ViewsConfig)
     compile: bool = False
-    trainer: dict[str, Any] = field(
-        default_factory=lambda: {
-            "max_epochs": 80,
-            "accelerator": "auto",
-            "devices": "auto",
-            "num_nodes": 1,
-            "precision": "32-true",
-            "gradient_clip_val": 20.0,
-            "accumulate_grad_batches": 1,
-            "log_every_n_steps": 5,
-        }
-    )
+    trainer: dict[str, Any] = field(default_factory=default_trainer)
     """Arguments of Lightning's Trainer."""

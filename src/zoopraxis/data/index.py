@@ -141,6 +141,31 @@ class ClipIndex:
         """The index without the clips named."""
         return self.select(~np.isin(self.clip_ids, np.asarray(list(clip_ids), dtype=np.str_)))
 
+    def with_labels(self, labels: Mapping[str, npt.ArrayLike], class_names: Mapping[str, Sequence[str]]) -> ClipIndex:
+        """The same clips with these labels (for each head shape (N,), int64) and class names instead of the index's own.
+
+        Raises:
+            AnnotationError: If lengths differ, or a head has labels without class names.
+        """
+        if set(labels) != set(class_names):
+            raise AnnotationError(f"labels are given for {sorted(labels)} but class names for {sorted(class_names)}; give both")
+        table = self.table.select(list(_COLUMNS))
+        for head, values in labels.items():
+            column = _column(head, np.asarray(values, dtype=np.int64), pa.int64(), len(self))
+            table = table.append_column(f"label:{head}", column)
+        return ClipIndex(table, class_names)
+
+    def with_ids(self, clip_ids: Sequence[str]) -> ClipIndex:
+        """The same clips with other ids, N texts."""
+        place = self.table.column_names.index("clip_id")
+        return ClipIndex(self.table.set_column(place, "clip_id", pa.array(clip_ids, type=pa.string())), self.class_names)
+
+    def with_domain(self, domain: str) -> ClipIndex:
+        """The same clips, all of this domain."""
+        place = self.table.column_names.index("domain")
+        column = pa.array([domain] * len(self), type=pa.string())
+        return ClipIndex(self.table.set_column(place, "domain", column), self.class_names)
+
     @staticmethod
     def concat(indexes: Sequence[ClipIndex]) -> ClipIndex:
         """All rows of several indexes, which must have the same heads."""

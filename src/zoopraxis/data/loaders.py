@@ -134,6 +134,7 @@ class ClipLoader:
         num_workers: Reading processes, each with one thread; 0 reads in this process.
         pin_memory: Whether batches are put into page-locked memory, from which copies to a GPU are faster.
         prefetch_factor: Batches that each worker reads ahead.
+        max_batches: An epoch ends after so many batches; none: with the sampler's last.
 
     Raises:
         ValueError: If `batch_size` is not positive.
@@ -149,6 +150,7 @@ class ClipLoader:
         num_workers: int = 0,
         pin_memory: bool = False,
         prefetch_factor: int = 2,
+        max_batches: int | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size ({batch_size}) must be at least 1")
@@ -156,7 +158,7 @@ class ClipLoader:
         self.dataset = dataset
         self.sampler = sampler
         self.batch_size = batch_size
-        self.batch_sampler = BatchSampler(sampler, batch_size)
+        self.batch_sampler = BatchSampler(sampler, batch_size, max_batches)
         self._position = (sampler.epoch, 0)
         self._has_loaded_position = False
         self._loader: DataLoader[ClipItem] = DataLoader(
@@ -216,6 +218,8 @@ class ClipLoader:
             ConfigError: If the state is in the middle of an epoch that this loader would give in another order or division.
         """
         clips_per_epoch = state["num_clips"] * state["num_folds"] * state["num_repeats"]
+        if self.batch_sampler.max_batches is not None:
+            clips_per_epoch = min(clips_per_epoch, self.batch_sampler.max_batches * state["clips_per_step"])
         is_inside = 0 < state["num_batches"] * state["clips_per_step"] < clips_per_epoch
         for name, value in self._geometry().items():
             if is_inside and state[name] != value:
@@ -270,18 +274,20 @@ def collate_clips(items: Sequence[ClipItem]) -> ClipBatch:
 
 
 class BatchSampler:
-    """The sampler's keys, a batch at a time, from batch `first` on."""
+    """The sampler's keys, a batch at a time, from batch `first` on, up to `max_batches` of an epoch."""
 
-    def __init__(self, sampler: EpochSampler, batch_size: int) -> None:
+    def __init__(self, sampler: EpochSampler, batch_size: int, max_batches: int | None = None) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
+        self.max_batches = max_batches
         self.first = 0
 
     def __len__(self) -> int:
-        return -(-len(self.sampler) // self.batch_size)
+        num_batches = -(-len(self.sampler) // self.batch_size)
+        return num_batches if self.max_batches is None else min(num_batches, self.max_batches)
 
     def __iter__(self) -> Iterator[list[ClipKey]]:
-        keys = self.sampler.keys()
+        keys = self.sampler.keys()[: len(self) * self.batch_size]
         for start in range(self.first * self.batch_size, len(keys), self.batch_size):
             yield [(turn, row) for turn, row in keys[start : start + self.batch_size].tolist()]
 

@@ -1,15 +1,20 @@
-"""Submissions to the recognition challenge of EPIC-KITCHENS-100: a zip with one `test.json`.
+"""Submissions to the recognition and adaptation challenges of EPIC-KITCHENS-100: a zip with one `test.json`.
 
-The JSON is `{"version", "challenge", "sls_pt", "sls_tl", "sls_td", "results": {narration_id: {"verb": {"0": score, ...},
-"noun": {"0": score, ...}}}}`, byte for byte as the published tool writes it for the same scores in the same order. A clip may
-also have `"action": {"verb,noun": score, ...}` with its best actions; without them actions are judged by the product of verbs
-and nouns.
+The JSON of recognition is `{"version", "challenge", "sls_pt", "sls_tl", "sls_td", "results": {narration_id: {"verb":
+{"0": score, ...}, "noun": {"0": score, ...}}}}`, byte for byte as the published tool writes it for the same scores in the same
+order. A clip may also have `"action": {"verb,noun": score, ...}` with its best actions; without them actions are judged by the
+product of verbs and nouns.
 
-Source: EPIC-KITCHENS C1-Action-Recognition, create_submission.py; the actions: TAdaConv, runs/submission_test.py.
+That of adaptation is `{"results_target": {...}, "results_source": {...}, "version", "challenge", "sls_pt", "sls_tl",
+"sls_td"}`, the second being optional. Its numbers are probabilities: the softmax of each clip's scores, as float32.
+
+Source: EPIC-KITCHENS C1-Action-Recognition, create_submission.py; the actions: TAdaConv, runs/submission_test.py; adaptation:
+jonmun/EPIC-KITCHENS-100_UDA_TA3N, test_models.py.
 
 Differs: a submission with missing, unexpected or repeated ids, or with values that are not finite, is refused; the published
 tool writes it, and the challenge's server rejects it later. The zip's time stamps are fixed: equal results give equal files.
 Scores of actions are means over the views, as those of verbs and nouns are, where TAdaConv's are sums: the order is the same.
+The published adaptation script states supervision levels of 0, whatever was used, and writes no zip; ours states those given.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,23 +30,36 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zoopraxis.epic.adaptation import Domain, check_domain
 from zoopraxis.epic.recognition import actions_by_views
 from zoopraxis.epic.vocabulary import HEADS
 from zoopraxis.errors import ConfigError, DataError
 from zoopraxis.evaluation.actions import PUBLISHED_NUM_ACTIONS, ActionSource, TopActions, top_actions
+from zoopraxis.evaluation.probabilities import log_softmax
 from zoopraxis.evaluation.results import Results
 from zoopraxis.files import atomic_path
 
-__all__ = ["SupervisionLevels", "check_submission", "read_submission", "submission_json", "write_submission"]
+__all__ = [
+    "SupervisionLevels",
+    "adaptation_json",
+    "check_adaptation_submission",
+    "check_submission",
+    "read_submission",
+    "submission_json",
+    "write_adaptation_submission",
+    "write_submission",
+]
 
 VERSION = "0.2"
 CHALLENGE = "action_recognition"
+ADAPTATION_CHALLENGE = "domain_adaptation"
 MEMBER = "test.json"
 
 _COMPRESSION_LEVEL = 5
 _MAX_LEVEL = 5
 _EARLIEST_TIME = (1980, 1, 1, 0, 0, 0)
 _READABLE_FILE = 0o644 << 16
+_SMALLEST = np.finfo(np.float32).smallest_subnormal
 
 
 @dataclass(frozen=True)
@@ -135,25 +153,111 @@ def write_submission(
         DataError: If `check_submission` refuses the results, they lack the actions asked for, or the file cannot be written.
     """
     check_submission(results, expected_ids=expected_ids, classes=classes)
-    member = zipfile.ZipInfo(MEMBER, _EARLIEST_TIME)
-    member.external_attr = _READABLE_FILE
-    content = submission_json(results, levels, actions=actions)
-    try:
-        with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-            archive.writestr(member, content, zipfile.ZIP_DEFLATED, _COMPRESSION_LEVEL)
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}; free some space or choose another folder") from error
+    _write_zip(path, submission_json(results, levels, actions=actions))
 
 
-def read_submission(path: str | Path) -> tuple[Results, SupervisionLevels]:
-    """Read a submission, whoever wrote it, checking its form; `check_submission` checks ids and numbers of classes.
+def check_adaptation_submission(
+    target: Results,
+    *,
+    source: Results | None = None,
+    expected_ids: Collection[str] | None = None,
+    expected_source_ids: Collection[str] | None = None,
+    classes: Mapping[str, int] = HEADS,
+) -> None:
+    """Refuse what the adaptation challenge would refuse.
 
-    Actions are passed over: their scores may be of any scale.
+    Args:
+        target: The scores of target_test.
+        source: The scores of source_test, if they are submitted too.
+        expected_ids: Ids of all clips of target_test; None where they are not known and cannot be checked.
+        expected_source_ids: Ids of all clips of source_test.
+        classes: Head to number of classes, if not EPIC-KITCHENS-100's.
 
     Raises:
-        DataError: If the file is no submission to this challenge.
+        DataError: If clips are of the other domain, or `check_submission` refuses one of the results.
+    """
+    parts: list[tuple[Domain, Results | None, Collection[str] | None]] = [
+        ("target", target, expected_ids),
+        ("source", source, expected_source_ids),
+    ]
+    for domain, results, ids in parts:
+        if results is None:
+            continue
+        try:
+            check_domain(results, domain)
+            check_submission(results, expected_ids=ids, classes=classes)
+        except DataError as error:
+            raise DataError(f"results of the {domain}: {error}") from error
+
+
+def adaptation_json(target: Results, levels: SupervisionLevels, *, source: Results | None = None) -> bytes:
+    """The content of `test.json` of the adaptation challenge, with the clips in the order of the results."""
+    parts = [b'{"results_target": {', *_entries(_probabilities(target)), b"}, "]
+    if source is not None:
+        parts += [b'"results_source": {', *_entries(_probabilities(source)), b"}, "]
+    tail = {"version": VERSION, "challenge": ADAPTATION_CHALLENGE, **asdict(levels)}
+    return b"".join([*parts, json.dumps(tail)[1:].encode()])
+
+
+def write_adaptation_submission(
+    target: Results,
+    path: str | Path,
+    levels: SupervisionLevels,
+    *,
+    source: Results | None = None,
+    expected_ids: Collection[str] | None = None,
+    expected_source_ids: Collection[str] | None = None,
+    classes: Mapping[str, int] = HEADS,
+) -> None:
+    """Write the zip to upload, in one step; the arguments are those of `check_adaptation_submission` and `adaptation_json`.
+
+    Raises:
+        DataError: If `check_adaptation_submission` refuses the results, or the file cannot be written.
+    """
+    check_adaptation_submission(
+        target, source=source, expected_ids=expected_ids, expected_source_ids=expected_source_ids, classes=classes
+    )
+    _write_zip(path, adaptation_json(target, levels, source=source))
+
+
+def read_submission(path: str | Path, *, domain: Domain = "target") -> tuple[Results, SupervisionLevels]:
+    """Read a submission to either challenge, whoever wrote it, checking its form.
+
+    `check_submission` and `check_adaptation_submission` check ids and numbers of classes. Actions are passed over: their scores
+    may be of any scale. The probabilities of adaptation are given as their logarithms, as which results hold probabilities;
+    of a probability of 0, the logarithm of the smallest float32 above.
+
+    Args:
+        path: The zip.
+        domain: Which results of a submission to the adaptation challenge are read.
+
+    Raises:
+        DataError: If the file is no submission to these challenges, or has no results of the domain.
         ConfigError: If a supervision level is out of range.
     """
+    content = _read_member(path)
+    challenge = content.get("challenge")
+    is_adaptation = challenge == ADAPTATION_CHALLENGE
+    name = f"results_{domain}" if is_adaptation else "results"
+    entries = content.get(name)
+    if not isinstance(entries, dict):
+        raise DataError(f"{path} has no object {name!r} with the scores of each clip")
+    if content.get("version") != VERSION:
+        raise DataError(f"{path} has version {content.get('version')!r}; it must be {VERSION!r}")
+    if challenge not in (CHALLENGE, ADAPTATION_CHALLENGE):
+        raise DataError(f"{path} has challenge {challenge!r}; it must be {CHALLENGE!r} or {ADAPTATION_CHALLENGE!r}")
+    levels = SupervisionLevels(*(content.get(name, -1) for name in ("sls_pt", "sls_tl", "sls_td")))
+    scores: dict[str, Any] = {
+        head: [_class_scores(clip_id, entry, head) for clip_id, entry in entries.items()] for head in HEADS
+    }
+    meta: dict[str, Any] = {}
+    if is_adaptation:
+        scores = {head: _logarithms(head, values) for head, values in scores.items()}
+        meta = {"averaging": "prob", "domain": domain}
+    return Results(np.array(list(entries), dtype=np.str_), scores, meta), levels
+
+
+def _read_member(path: str | Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             content = json.loads(archive.read(MEMBER), object_pairs_hook=_unique)
@@ -161,17 +265,34 @@ def read_submission(path: str | Path) -> tuple[Results, SupervisionLevels]:
         raise DataError(f"{path} has no member {MEMBER}; it must lie at the top of the zip") from error
     except (OSError, zipfile.BadZipFile, zlib.error, TypeError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a submission ({error})") from error
-    if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
+    if not isinstance(content, dict):
         raise DataError(f"{path} has no object 'results' with the scores of each clip")
-    for name, expected in (("version", VERSION), ("challenge", CHALLENGE)):
-        if content.get(name) != expected:
-            raise DataError(f"{path} has {name} {content.get(name)!r}; it must be {expected!r}")
-    entries = content["results"]
-    levels = SupervisionLevels(*(content.get(name, -1) for name in ("sls_pt", "sls_tl", "sls_td")))
-    scores: dict[str, Any] = {
-        head: [_class_scores(clip_id, entry, head) for clip_id, entry in entries.items()] for head in HEADS
-    }
-    return Results(np.array(list(entries), dtype=np.str_), scores), levels
+    return content
+
+
+def _write_zip(path: str | Path, content: bytes) -> None:
+    member = zipfile.ZipInfo(MEMBER, _EARLIEST_TIME)
+    member.external_attr = _READABLE_FILE
+    try:
+        with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+            archive.writestr(member, content, zipfile.ZIP_DEFLATED, _COMPRESSION_LEVEL)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}; free some space or choose another folder") from error
+
+
+def _probabilities(results: Results) -> Results:
+    """The same clips with probabilities in place of scores."""
+    scores = {head: np.exp(log_softmax(results.scores[head])).astype(np.float32) for head in HEADS}
+    return Results(results.clip_ids, scores)
+
+
+def _logarithms(head: str, rows: Iterable[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    logs = []
+    for row in rows:
+        if row.min() < 0:
+            raise DataError(f"the submission has a {head} probability of {row.min():g}; probabilities must be at least 0")
+        logs.append(np.log(np.maximum(row, _SMALLEST)))
+    return logs
 
 
 def _actions(results: Results, source: ActionSource | None) -> TopActions | None:
@@ -182,7 +303,7 @@ def _actions(results: Results, source: ActionSource | None) -> TopActions | None
     return actions_by_views(results)
 
 
-def _entries(results: Results, actions: TopActions | None) -> Iterator[bytes]:
+def _entries(results: Results, actions: TopActions | None = None) -> Iterator[bytes]:
     tasks = {head: _numbered(results.scores[head]) for head in HEADS}
     if actions is not None:
         tasks["action"] = _paired(actions)

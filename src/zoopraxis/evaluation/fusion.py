@@ -1,6 +1,6 @@
 """Late fusion: one results file from several of the same clips.
 
-Source: EPIC-KITCHENS C1 baselines, fuse.py.
+Source: EPIC-KITCHENS C1 baselines, fuse.py; a model for each head: jonmun/EPIC-KITCHENS-100_UDA_TA3N, `--noun_weights`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from zoopraxis.errors import ConfigError, DataError
+from zoopraxis.errors import ConfigError, DataError, did_you_mean
 from zoopraxis.evaluation.probabilities import log_softmax
 from zoopraxis.evaluation.results import Results
 
-__all__ = ["Average", "fuse"]
+__all__ = ["Average", "fuse", "join_heads"]
 
 Average = Literal["score", "prob"]
 
@@ -54,11 +54,38 @@ def fuse(
     ordered = [one.take(np.argsort(one.clip_ids, kind="stable")) for one in results]
     called = list(names) if names is not None else [f"results {number}" for number in range(1, len(results) + 1)]
     for name, other in zip(called[1:], ordered[1:], strict=True):
-        _check_same(ordered[0], other, called[0], name)
+        _check_same_clips(ordered[0], other, called[0], name)
+        if ordered[0].heads != other.heads:
+            raise DataError(f"{name} has heads {other.heads}, but {called[0]} has {ordered[0].heads}; they must be the same")
     combine = _mean_scores if average == "score" else _mean_probabilities
     scores = {head: combine([one.scores[head] for one in ordered], shares) for head in ordered[0].scores}
     meta = {"averaging": average, "weights": shares, "fused": [dict(one.meta) for one in results]}
     return Results(ordered[0].clip_ids, scores, meta)
+
+
+def join_heads(results: Sequence[Results], heads: Sequence[str], *, names: Sequence[str] | None = None) -> Results:
+    """One head of each of several results, e.g. the verbs of one model and the nouns of another; clips sorted by id.
+
+    Args:
+        results: Of the same clips in any order.
+        heads: Which head is taken from each, no head twice.
+        names: What messages call the results, e.g. their files; "results 1", "results 2", ... by default.
+
+    Raises:
+        DataError: If clip ids differ, or a head is not there.
+        ConfigError: If there is not one head for each, or one is named twice.
+    """
+    if len(heads) != len(results) or len(set(heads)) < len(heads):
+        raise ConfigError(f"heads {', '.join(heads)} are given for {len(results)} results; give one for each, none twice")
+    ordered = [one.take(np.argsort(one.clip_ids, kind="stable")) for one in results]
+    called = list(names) if names is not None else [f"results {number}" for number in range(1, len(results) + 1)]
+    for name, head, one in zip(called, heads, ordered, strict=True):
+        if head not in one.scores:
+            raise DataError(f"{name} has no head {head!r}; {did_you_mean(head, one.scores)}")
+        _check_same_clips(ordered[0], one, called[0], name)
+    scores = {head: one.scores[head] for head, one in zip(heads, ordered, strict=True)}
+    joined = {head: dict(one.meta) for head, one in zip(heads, results, strict=True)}
+    return Results(ordered[0].clip_ids, scores, {"joined": joined})
 
 
 def _shares(weights: Sequence[float] | None, count: int) -> list[float]:
@@ -70,14 +97,12 @@ def _shares(weights: Sequence[float] | None, count: int) -> list[float]:
     return [weight / sum(given) for weight in given]
 
 
-def _check_same(first: Results, other: Results, first_name: str, name: str) -> None:
+def _check_same_clips(first: Results, other: Results, first_name: str, name: str) -> None:
     missing = np.setdiff1d(first.clip_ids, other.clip_ids)
     extra = np.setdiff1d(other.clip_ids, first.clip_ids)
     if len(missing) or len(extra):
         parts = [f"lacks {_some(missing)}"] * bool(len(missing)) + [f"has in addition {_some(extra)}"] * bool(len(extra))
         raise DataError(f"{name} {' and '.join(parts)}, compared with {first_name}; test all on the same split")
-    if first.heads != other.heads:
-        raise DataError(f"{name} has heads {other.heads}, but {first_name} has {first.heads}; they must be the same")
 
 
 def _some(ids: npt.NDArray[np.str_]) -> str:

@@ -60,6 +60,7 @@ def write_report(
     training_counts: Mapping[str, IntArray] | None = None,
     read_strip: ReadStrip | None = None,
     num_clips: int = 6,
+    sections: Sequence[str] = (),
 ) -> None:
     """Write the report, in one step.
 
@@ -76,6 +77,7 @@ def write_report(
         read_strip: Clip id to RGB frames, uint8 (T, H, W, 3), or None where there are none. A DataError that it raises is
             shown in the frames' place.
         num_clips: How many of the worst, and of the most confident wrong, clips are shown.
+        sections: Further parts of the page as HTML, below the metrics (`evaluation.report_adaptation`).
 
     Raises:
         DataError: If labels, names or counts do not fit the results, or the file cannot be written.
@@ -92,6 +94,7 @@ def write_report(
     counts = {head: _counts(head, confusions[head], training_counts or {}) for head in confusions}
     body = [
         *_overview(title, facts or {}, metrics, confusions),
+        *sections,
         *(_head_section(head, confusions[head], names[head], counts[head], training_counts) for head in confusions),
         _reliability_section(results, true),
         _clips_section(results, true, names, read_strip, num_clips),

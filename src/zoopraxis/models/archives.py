@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from zoopraxis.adaptation.published import is_published
 from zoopraxis.errors import CheckpointError, DataError
 from zoopraxis.pickles import load_pickle
 
-__all__ = ["RECORD_KEY", "choose_weights", "fetch", "read_archive"]
+__all__ = ["RECORD_KEY", "FeatureNetworkError", "choose_weights", "fetch", "read_archive", "refuse_feature_network"]
 
 RECORD_KEY = "zoopraxis"
 """Where a checkpoint of ours keeps the record that `load_model` builds the network from."""
@@ -82,6 +83,29 @@ def read_archive(path: str | Path, *, map_location: str | torch.device = "cpu") 
         raise CheckpointError(f"{path} holds no tensors by name; give a file with a state_dict")
     extras = {} if holder is None else {k: v for k, v in contents.items() if k not in (holder, *_OPTIMIZERS)}
     return {**{str(key): _plain(value) for key, value in extras.items()}, "state_dict": tensors}
+
+
+class FeatureNetworkError(CheckpointError):
+    """A checkpoint holds a network of domain adaptation on features, which sees no clips."""
+
+
+def refuse_feature_network(archive: Mapping[str, Any], path: str | Path) -> None:
+    """See that a checkpoint is of a network on clips.
+
+    Args:
+        archive: As `read_archive` gives it.
+        path: For the message.
+
+    Raises:
+        FeatureNetworkError: If it is of one on features, ours or a published TA3N.
+    """
+    record = archive.get(RECORD_KEY)
+    is_ours = isinstance(record, Mapping) and "network" in record
+    if is_ours or (record is None and is_published(archive["state_dict"])):
+        raise FeatureNetworkError(
+            f"{path} holds a network of domain adaptation on features, which sees no frames; score features with "
+            "zoopraxis test, or load it with zoopraxis.load_adaptation"
+        )
 
 
 def choose_weights(

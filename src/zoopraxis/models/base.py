@@ -1,13 +1,17 @@
-"""What every named network has beside its layers."""
+"""What every named network has beside its layers.
+
+# B clips, T frames, C channels, H height, W width, D features
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from zoopraxis.backbones.image import ImageBackbone
 from zoopraxis.errors import ConfigError
 from zoopraxis.models.preprocessing import Preprocessing
 
@@ -62,6 +66,66 @@ class VideoModel(nn.Module):
         for norm in self._frozen_norms():
             norm.eval()
         return self
+
+    @property
+    def num_features(self) -> int:
+        """Width of what `frame_features` and `clip_features` give, D."""
+        return int(self.backbone.num_features)  # type: ignore[arg-type]
+
+    @property
+    def mixes_frames(self) -> bool:
+        """Whether what the backbone finds in a frame depends on the clip's other frames."""
+        return not isinstance(self.backbone, ImageBackbone) or bool(self.backbone.hosts)
+
+    def check_frame_features(self) -> None:
+        """See that the network has features of single frames.
+
+        Raises:
+            ConfigError: If it sees whole clips only, or halves the number of frames.
+        """
+        if not isinstance(self.backbone, ImageBackbone):
+            raise ConfigError(
+                f"{type(self.backbone).__name__} sees whole clips and has no features of frames; take those of clips"
+            )
+        if self.backbone.has_temporal_pool:
+            raise ConfigError(
+                "the network halves the number of frames, so that they have no features each; take those of clips"
+            )
+
+    def frame_features(self, clip_BTCHW: Tensor) -> Tensor:
+        """What an image network finds in each frame: the pooled features of the backbone, before any dropout or head.
+
+        Where the backbone has temporal modules each feature also tells of the clip's other frames; so give it clips like those
+        that it was trained with.
+
+        Args:
+            clip_BTCHW: As for `forward`, of any T.
+
+        Returns:
+            Shape (B, T, D).
+
+        Raises:
+            ConfigError: As `check_frame_features`.
+            ValueError: If the clip has another number of axes or channels.
+        """
+        self.check_frame_features()
+        features_BTD: Tensor = self.backbone(clip_BTCHW)
+        return features_BTD
+
+    def clip_features(self, clip_BTCHW: Tensor) -> Tensor:
+        """What the backbone finds in whole clips; of an image network the mean of its frames' features, which TSN classifies.
+
+        Args:
+            clip_BTCHW: As for `forward`.
+
+        Returns:
+            Shape (B, D).
+
+        Raises:
+            ValueError: If the clip has another number of axes or channels, or a length or size that the network cannot take.
+        """
+        features: Tensor = self.backbone(clip_BTCHW)
+        return features.mean(dim=1) if features.ndim == 3 else features
 
     def check_view(self, num_frames: int, size: int) -> None:
         """Refuse views that the network cannot take, before anything is read or run.

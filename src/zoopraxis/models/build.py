@@ -84,6 +84,7 @@ FAMILIES = (
     "tsn",
     "tsm",
     "trn",
+    "ta3n",
     "tanet",
     "tada2d",
     "csn",

@@ -15,7 +15,7 @@ from torch import Tensor
 from zoopraxis.backbones.image import ImageBackbone, first_convolution, inflate_kernel
 from zoopraxis.errors import CheckpointError, ConfigError, did_you_mean
 from zoopraxis.files import write_bytes
-from zoopraxis.models.archives import RECORD_KEY, choose_weights, fetch, read_archive
+from zoopraxis.models.archives import RECORD_KEY, choose_weights, fetch, read_archive, refuse_feature_network
 from zoopraxis.models.base import VideoModel
 from zoopraxis.models.build import MODELS, ModelKind, create_model, load_families
 from zoopraxis.models.inference import describe, title
@@ -82,6 +82,7 @@ def load_model(
     if isinstance(architecture, str) and "." in architecture:
         published, architecture = WEIGHTS.get(architecture), None
     archive = read_archive(path, map_location=map_location)
+    refuse_feature_network(archive, path)
     tensors, which = choose_weights(archive, path, averaged=averaged)
     mapped = map_keys(tensors, is_ours=RECORD_KEY in archive)
     given = _given(architecture, published)
@@ -98,7 +99,7 @@ def load_model(
     return model.to(map_location).eval()
 
 
-def initialize(model: VideoModel, source: str | Path) -> list[str]:
+def initialize(model: VideoModel, source: str | Path, *, is_backbone_only: bool = False) -> list[str]:
     """Start a network from other weights: its own architecture's or the plain image network's.
 
     The backbone must fit; of the heads those of the same name and width are taken. A first convolution of 3 channels is widened
@@ -108,6 +109,7 @@ def initialize(model: VideoModel, source: str | Path) -> list[str]:
         model: Changed in place.
         source: As for `load_model`; also weights of the image network alone, in timm's or torchvision's keys, or of the one
             that a network over whole clips is expanded from.
+        is_backbone_only: Take nothing but the backbone of an image network's model, whatever stood behind it.
 
     Returns:
         Names of the model's tensors that kept their values: heads of other widths, parameters of new temporal modules.
@@ -119,7 +121,11 @@ def initialize(model: VideoModel, source: str | Path) -> list[str]:
     load_families()
     path, _ = _locate(source)
     archive = read_archive(path)
+    refuse_feature_network(archive, path)
     mapped = map_keys(archive["state_dict"], is_ours=RECORD_KEY in archive)
+    if is_backbone_only:
+        body = {key: tensor for key, tensor in mapped.tensors.items() if key.startswith(NETWORK)}
+        mapped = dataclasses.replace(mapped, tensors=body)
     expected = model.state_dict()
     kind = MODELS.get(model.architecture["name"])
     if kind.variants and mapped.layout.name == "image":

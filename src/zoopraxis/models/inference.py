@@ -216,6 +216,7 @@ _TRACES: tuple[tuple[str, Callable[[Mapping[str, Tensor]], dict[str, Any]]], ...
     (r"relation\..+", _trn),
     (r".+\.temporal\.G\.0\.weight", _tanet),
     (r".+\.bn\d\.temporal\.weight", _tada2d),
+    (r"adaptation\..+", lambda _: {"name": "ta3n"}),
 )
 """A key that only one model has, and that model's name and own arguments from the shapes."""
 
@@ -230,9 +231,14 @@ def _frames_of_relation(tensors: Mapping[str, Tensor], first: Tensor) -> int:
     return int(first.shape[1]) // int(width)
 
 
+def _frames_of_adaptation(tensors: Mapping[str, Tensor], first: Tensor) -> int:
+    return int(first.shape[1]) // int(tensors["adaptation.frame_layers.0.weight"].shape[0])
+
+
 _TIED: tuple[tuple[str, str, Callable[[Mapping[str, Tensor], Tensor], int]], ...] = (
     (r".+\.temporal\.G\.0\.weight", "TAM's global branch", lambda _, expand: int(expand.shape[1])),
     (r"relation\.(?:fc_fusion_scales\.0|classifier)\.1\.weight", "TRN's relations", _frames_of_relation),
+    (r"adaptation\.aggregator\.layer(?:s\.0)?\.weight", "TA3N's relations", _frames_of_adaptation),
 )
 """A key whose shape depends on the number of frames, its module in words, and that number."""
 

@@ -8,21 +8,17 @@ from pathlib import Path
 
 import lightning as L
 
-from zoopraxis.config.schema import DataConfig, TransformConfig
+from zoopraxis.config.schema import ClipDataConfig, DataConfig
 from zoopraxis.data.annotations import read_annotations
 from zoopraxis.data.clips import ClipDataset
-from zoopraxis.data.colors import ColorJitter
-from zoopraxis.data.crops import Cropper, MultiScaleCrop, RandomResizedCrop, RandomShortSideCrop
-from zoopraxis.data.flips import labels_after_flip
 from zoopraxis.data.index import UNLABELLED, Clip, ClipIndex
 from zoopraxis.data.loaders import ClipLoader, EpochSampler, check_batch_size
 from zoopraxis.data.prepare.check import read_quarantine
-from zoopraxis.data.rand_augment import RandAugment
 from zoopraxis.data.sampling import SAMPLERS
 from zoopraxis.data.stores import ClipStore, IntArray, UInt8Array, open_store
-from zoopraxis.data.transforms import ClipTransform, FrameAugmentation, TestTransform, TrainTransform
 from zoopraxis.data.validation import raise_for, validate
 from zoopraxis.errors import AnnotationError, ConfigError, DataError
+from zoopraxis.training.clip_data import clip_dataset
 
 __all__ = ["ClipDataModule", "JoinedStore", "RecognitionData", "Split", "check_split", "open_split"]
 
@@ -72,7 +68,8 @@ class JoinedStore:
                 errors.append(error)
             else:
                 return store
-        raise errors[0]
+        others = len(errors) - 1
+        raise DataError(f"{errors[0]}; {others} other stores lack it, too") if others else errors[0]
 
 
 def open_split(config: DataConfig, split: str, *, class_names: Mapping[str, Sequence[str]] | None = None) -> Split | None:
@@ -134,16 +131,21 @@ class ClipDataModule(L.LightningDataModule):
     """Makes loaders for the processes of a trainer, and ends their workers when the trainer is done.
 
     Args:
-        config: Batch size, workers, and how often a clip comes in an epoch of training.
+        config: Batch size and workers.
     """
 
-    def __init__(self, config: DataConfig) -> None:
+    def __init__(self, config: ClipDataConfig) -> None:
         super().__init__()
-        self.config = config
+        self.settings = config
         self._loaders: list[ClipLoader] = []
 
-    def loader(self, dataset: ClipDataset, *, seed: int = 0, shuffle: bool) -> ClipLoader:
-        """This process's share of the clips; in training all shares are made equal by repeats, else each clip comes once."""
+    def loader(
+        self, dataset: ClipDataset, *, seed: int = 0, shuffle: bool, num_folds: int = 1, num_repeats: int = 1
+    ) -> ClipLoader:
+        """This process's share of the clips; in training all shares are made equal by repeats, else each clip comes once.
+
+        `num_folds` and `num_repeats` are those of `EpochSampler`.
+        """
         trainer = self.trainer
         sampler = EpochSampler(
             len(dataset),
@@ -152,16 +154,16 @@ class ClipDataModule(L.LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
             pad="repeat" if shuffle else "mark",
-            num_folds=self.config.num_folds if shuffle else 1,
-            num_repeats=self.config.num_repeats if shuffle else 1,
+            num_folds=num_folds,
+            num_repeats=num_repeats,
         )
         self._loaders.append(
             ClipLoader(
                 dataset,
                 sampler,
-                batch_size=self.config.batch_size,
-                num_workers=self.config.num_workers,
-                pin_memory=self.config.pin_memory,
+                batch_size=self.settings.batch_size,
+                num_workers=self.settings.num_workers,
+                pin_memory=self.settings.pin_memory,
             )
         )
         return self._loaders[-1]
@@ -185,6 +187,7 @@ class RecognitionData(ClipDataModule):
 
     def __init__(self, config: DataConfig, *, heads: Mapping[str, int], train: Split, val: Split | None, seed: int) -> None:
         super().__init__(config)
+        self.config = config
         self.heads = dict(heads)
         self.train = train
         self.val = val
@@ -198,7 +201,7 @@ class RecognitionData(ClipDataModule):
             ConfigError: If the settings of training's transform or batches do not go together, or not with the heads.
         """
         check_batch_size(self.config.batch_size, self.config.num_repeats)
-        self._dataset(self.train, self._train_transform(), training=True)
+        self._dataset(self.train, training=True)
         for name, split in (("train", self.train), ("val", self.val)):
             if split is None:
                 continue
@@ -213,107 +216,18 @@ class RecognitionData(ClipDataModule):
                     )
 
     def train_dataloader(self) -> ClipLoader:
-        return self.loader(self._dataset(self.train, self._train_transform(), training=True), seed=self.seed, shuffle=True)
+        return self.loader(
+            self._dataset(self.train, training=True),
+            seed=self.seed,
+            shuffle=True,
+            num_folds=self.config.num_folds,
+            num_repeats=self.config.num_repeats,
+        )
 
     def val_dataloader(self) -> ClipLoader | list[ClipLoader]:
         if self.val is None:
             return []
-        config = self.config
-        transform = TestTransform(
-            size=config.transform.size,
-            resize=config.transform.resize,
-            modality=config.modality,
-            segment_length=config.segment_length,
-            antialias=config.transform.antialias,
-        )
-        return self.loader(self._dataset(self.val, transform, training=False), seed=self.seed, shuffle=False)
+        return self.loader(self._dataset(self.val, training=False), seed=self.seed, shuffle=False)
 
-    def _train_transform(self) -> TrainTransform:
-        config = self.config
-        return TrainTransform(
-            size=config.transform.size,
-            crop=_cropper(config.transform),
-            flip=config.transform.flip,
-            modality=config.modality,
-            segment_length=config.segment_length,
-            antialias=config.transform.antialias,
-            augmentations=_augmentations(config),
-        )
-
-    def _dataset(self, split: Split, transform: ClipTransform, *, training: bool) -> ClipDataset:
-        config = self.config
-        return ClipDataset(
-            split.index,
-            split.store,
-            transform=transform,
-            num_segments=config.num_segments,
-            segment_length=config.segment_length,
-            sampling=config.sampling,
-            interval=config.interval,
-            target_fps=config.target_fps,
-            fps=config.fps,
-            flipped_labels=self._flipped_labels() if training else None,
-            seed=self.seed,
-            training=training,
-        )
-
-    def _flipped_labels(self) -> IntArray | None:
-        pairs = self.config.transform.flip_pairs
-        if not pairs:
-            return None
-        if "label" not in self.heads:
-            raise ConfigError(
-                f"data.transform.flip_pairs is for the head 'label', but there are {', '.join(self.heads)}; "
-                "set data.transform.flip_pairs=[]"
-            )
-        return labels_after_flip(pairs, self.heads["label"])
-
-
-def _augmentations(config: DataConfig) -> list[FrameAugmentation]:
-    """What training does to cropped and flipped frames, in the published order.
-
-    Raises:
-        ConfigError: If there is any for flow.
-    """
-    ops, color = config.transform.rand_augment, config.transform.color
-    is_jittered = bool(color.probability and (color.brightness or color.contrast or color.saturation or color.hue))
-    used: dict[str, FrameAugmentation] = {}
-    if ops.num_ops:
-        used["rand_augment"] = RandAugment(ops.num_ops, ops.magnitude, ops.magnitude_std, ops.probability)
-    if is_jittered or color.grayscale:
-        used["color"] = ColorJitter(
-            color.probability, color.brightness, color.contrast, color.saturation, color.hue, color.grayscale
-        )
-    if used and config.modality != "rgb":
-        names = " and ".join(f"data.transform.{name}" for name in used)
-        raise ConfigError(f"{names} cannot be used with data.modality={config.modality}, only with rgb; leave them out")
-    return list(used.values())
-
-
-def _cropper(config: TransformConfig) -> Cropper:
-    """The crop of training.
-
-    Raises:
-        ConfigError: If its bounds are not two numbers in order, or the crop does not fit.
-    """
-    if config.crop == "multi_scale":
-        return MultiScaleCrop(config.size, tuple(config.scales))
-    if config.crop == "random_resized":
-        _check_bounds("area", config.area)
-        _check_bounds("aspect", config.aspect)
-        if config.area[1] > 1:
-            raise ConfigError(f"data.transform.area is {config.area}, but a crop has at most all of the frame; try [0.08, 1.0]")
-        return RandomResizedCrop((config.area[0], config.area[1]), (config.aspect[0], config.aspect[1]))
-    _check_bounds("short_side", config.short_side)
-    low, high = config.short_side
-    if low < config.size:
-        raise ConfigError(
-            f"data.transform.short_side is {config.short_side}, but a crop of data.transform.size={config.size} does not fit "
-            f"into less than {config.size} px; try [{config.size}, {max(high, config.size)}]"
-        )
-    return RandomShortSideCrop(config.size, (low, high))
-
-
-def _check_bounds(name: str, bounds: Sequence[float]) -> None:
-    if len(bounds) != 2 or bounds[0] > bounds[1]:
-        raise ConfigError(f"data.transform.{name} is {bounds}, but it must be two numbers, the lower one first")
+    def _dataset(self, split: Split, *, training: bool) -> ClipDataset:
+        return clip_dataset(self.config, split.index, split.store, heads=self.heads, seed=self.seed, training=training)

@@ -11,8 +11,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from zoopraxis.config.load import config_from_dict
-from zoopraxis.config.schema import DataConfig, TrainConfig, ViewsConfig
+from zoopraxis.config.adaptation import AdaptationConfig, AdaptationDataConfig
+from zoopraxis.config.load import Config, config_from_dict
+from zoopraxis.config.schema import ClipDataConfig, DataConfig, TrainConfig, ViewsConfig
 from zoopraxis.data.clips import ClipDataset
 from zoopraxis.data.decoding import VideoReader
 from zoopraxis.data.index import UNLABELLED, ClipIndex
@@ -23,65 +24,26 @@ from zoopraxis.errors import ConfigError, DataError
 from zoopraxis.evaluation.accuracy import head_accuracies, view_action_accuracies
 from zoopraxis.evaluation.actions import top_actions
 from zoopraxis.evaluation.results import Results, save_results
+from zoopraxis.models.archives import FeatureNetworkError
 from zoopraxis.models.base import VideoModel
 from zoopraxis.models.checkpoints import load_model
 from zoopraxis.models.inference import tied_frames
 from zoopraxis.models.preprocessing import Preprocessing, normalize
+from zoopraxis.models.ta3n import TA3N
+from zoopraxis.training.adaptation.checkpoints import load_adaptation
+from zoopraxis.training.adaptation.clips import open_clip_store
+from zoopraxis.training.adaptation.domains import domain_of, open_domain
+from zoopraxis.training.adaptation.inference import score_features, with_annotations
 from zoopraxis.training.data import ClipDataModule, Split, check_split, open_split
+from zoopraxis.training.options import TestOptions, TestOutcome
 from zoopraxis.training.system import RecognitionSystem, average_views
 from zoopraxis.training.trainer import inference_trainer, quiet_lightning
 
 __all__ = ["TestOptions", "TestOutcome", "predict", "test"]
 
-
-@dataclass(frozen=True)
-class TestOptions:
-    """What a test may set otherwise than the checkpoint's own configuration; none: as it stands there.
-
-    Published weights that are named have the views, size and frames of their published evaluation.
-
-    Attributes:
-        root: The store's root folder.
-        annotations: Annotations of the split.
-        store: `gulp`, `frames` or `video`.
-        fps: Frame rate of stored frames, where the store cannot tell it.
-        size: Height and width of a view, px.
-        num_segments: Frames a view, T.
-        num_clips: Views along time.
-        num_crops: Views in space: 1, 3, 5 or 10.
-        average: `score` or `prob`.
-        batch_size: Clips a batch.
-        num_workers: Reading processes.
-        quarantine: A list of clips to leave out.
-    """
-
-    __test__ = False  # pytest: not a test class
-
-    root: str | None = None
-    annotations: str | None = None
-    store: str | None = None
-    fps: float | None = None
-    size: int | None = None
-    num_segments: int | None = None
-    num_clips: int | None = None
-    num_crops: int | None = None
-    average: str | None = None
-    batch_size: int | None = None
-    num_workers: int | None = None
-    quarantine: str | None = None
-
-
-@dataclass(frozen=True)
-class TestOutcome:
-    """What a test found.
-
-    Attributes:
-        results: The scores, as they stand in the results file.
-        metrics: Accuracies in percent, where the split has labels; of actions by views too, where the results have these.
-    """
-
-    results: Results
-    metrics: dict[str, float]
+_SPLITS = ("train", "val", "test")
+_FOR_FEATURES = ("modalities", "architecture", "embeddings")
+"""Options of a test that a network on clips does not have."""
 
 
 def test(
@@ -99,7 +61,8 @@ def test(
     Args:
         checkpoint: Of a run, or a published one (a file, a URL or a name of `zoopraxis models`).
         results_path: Where the results go: `.npz`, `.safetensors`, `.pkl` or `.pt`.
-        split: `train`, `val` or `test`.
+        split: `train`, `val` or `test`; of networks of adaptation, whose `train`, `val` and `test` are the target's, also
+            `source`, `target`, `source_val`, `target_val` and the other splits of the adaptation challenge.
         options: What differs from the checkpoint's configuration; a published checkpoint has none, so `root` must be given.
         accelerator: Lightning's name of the kind of device.
         devices: How many, or `auto`.
@@ -111,14 +74,27 @@ def test(
         DataError: If a clip cannot be read, or a label exceeds its head.
     """
     options = options or TestOptions()
-    model = load_model(checkpoint)
+    try:
+        model = load_model(checkpoint)
+    except FeatureNetworkError:
+        return score_features(
+            load_adaptation(checkpoint, architecture=options.architecture),
+            results_path,
+            checkpoint=checkpoint,
+            split=split,
+            options=options,
+            accelerator=accelerator,
+            devices=devices,
+            show_progress=show_progress,
+        )
+    _check_options(options)
     config = _run_config(model)
     views = _views(config, options, model, split)
     data = _data_config(config, options, model.preprocessing, split)
-    opened = open_split(data, split, class_names=None if config is None else model.class_names)
-    if opened is None:
-        raise ConfigError(f"no clips of split {split!r} in {data.root}; name their annotations with --annotations")
+    opened = _open(data, split, class_names=None if config is None else model.class_names)
     check_split(opened, model.heads)
+    if isinstance(model, TA3N):
+        model.domain = "source" if domain_of(split) == "source" else "target"
     with quiet_lightning():
         trainer = inference_trainer(accelerator=accelerator, devices=devices, show_progress=show_progress)
         system = RecognitionSystem(model, average=views.average)
@@ -211,7 +187,7 @@ class _Views:
 class _TestData(ClipDataModule):
     """The loader of a test, each process reading its own share."""
 
-    def __init__(self, split: Split, preprocessing: Preprocessing, views: _Views, config: DataConfig) -> None:
+    def __init__(self, split: Split, preprocessing: Preprocessing, views: _Views, config: ClipDataConfig) -> None:
         super().__init__(config)
         self.dataset = _test_dataset(split, preprocessing, views, fps=config.fps)
 
@@ -244,13 +220,13 @@ def _test_dataset(split: Split, preprocessing: Preprocessing, views: _Views, *, 
     )
 
 
-def _run_config(model: VideoModel) -> TrainConfig | None:
+def _run_config(model: VideoModel) -> Config | None:
     """The configuration that the model was trained with; none for a published one."""
     stored = model.record.get("config")
     return None if stored is None else config_from_dict(stored)
 
 
-def _views(config: TrainConfig | None, options: TestOptions, model: VideoModel, split: str) -> _Views:
+def _views(config: Config | None, options: TestOptions, model: VideoModel, split: str) -> _Views:
     defaults, test_size, test_num_segments = _own_views(config, model, split)
     preprocessing = model.preprocessing
     views = _Views(
@@ -281,11 +257,11 @@ def _views(config: TrainConfig | None, options: TestOptions, model: VideoModel, 
     return views
 
 
-def _own_views(config: TrainConfig | None, model: VideoModel, split: str) -> tuple[ViewsConfig, int | None, int | None]:
+def _own_views(config: Config | None, model: VideoModel, split: str) -> tuple[ViewsConfig, int | None, int | None]:
     """Views, size and frames as the run's settings have them, or the published evaluation of published weights."""
     if config is not None:
         num_segments = config.data.test_num_segments if split == "test" else None
-        return config.views, config.data.transform.test_size, num_segments
+        return config.views if isinstance(config, TrainConfig) else ViewsConfig(), config.data.transform.test_size, num_segments
     published = model.record.get("evaluation")
     if published is None:
         return ViewsConfig(), None, None
@@ -293,7 +269,16 @@ def _own_views(config: TrainConfig | None, model: VideoModel, split: str) -> tup
     return views, published["size"], published["num_frames"]
 
 
-def _data_config(config: TrainConfig | None, options: TestOptions, preprocessing: Preprocessing, split: str) -> DataConfig:
+def _check_options(options: TestOptions) -> None:
+    """See that no option has no effect on a network on clips."""
+    for name in _FOR_FEATURES:
+        if getattr(options, name) is not None:
+            raise ConfigError(f"{name} is for networks on features and has no effect on one on clips; leave it out")
+
+
+def _data_config(
+    config: Config | None, options: TestOptions, preprocessing: Preprocessing, split: str
+) -> DataConfig | AdaptationDataConfig:
     """The data section of the checkpoint's run, with what the options change."""
     changes: dict[str, Any] = {
         "modality": preprocessing.modality,
@@ -304,14 +289,36 @@ def _data_config(config: TrainConfig | None, options: TestOptions, preprocessing
         "batch_size": options.batch_size,
         "num_workers": options.num_workers,
         "quarantine": options.quarantine,
-        "annotations": None if options.annotations is None else "auto",
-        split: options.annotations,
     }
     given = {name: value for name, value in changes.items() if value is not None}
+    named = options.annotations
+    if isinstance(config, AdaptationConfig):
+        given |= {"target_root": None} if options.root is not None else {}
+        both = dataclasses.replace(config.data, **given)
+        return both if named is None else with_annotations(both, Path(named), split)
+    if split not in _SPLITS:
+        raise ConfigError(
+            f"split {split} is of networks of adaptation, and this one is of recognition; give {', '.join(_SPLITS)}"
+        )
+    given |= {} if named is None else {"annotations": "auto", split: named}
     data = dataclasses.replace(config.data if config is not None else DataConfig(), **given)
     if data.root == "???":
         raise ConfigError("the checkpoint does not say where the clips are; name the store's folder with --root")
     return data
+
+
+def _open(data: DataConfig | AdaptationDataConfig, split: str, *, class_names: Mapping[str, tuple[str, ...]] | None) -> Split:
+    """The clips of a split, and where their frames are.
+
+    Raises:
+        ConfigError: If there are none.
+    """
+    if isinstance(data, AdaptationDataConfig):
+        return Split(open_domain(data, split, class_names=class_names), open_clip_store(data, domain_of(split)))
+    opened = open_split(data, split, class_names=class_names)
+    if opened is None:
+        raise ConfigError(f"no clips of split {split!r} in {data.root}; name their annotations with --annotations")
+    return opened
 
 
 def _meta(model: VideoModel, views: _Views, split: str, checkpoint: str | Path) -> dict[str, Any]:

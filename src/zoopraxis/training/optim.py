@@ -5,19 +5,29 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from zoopraxis.config.schema import OptimConfig, ScheduleConfig
+from zoopraxis.adaptation.schedules import annealing
+from zoopraxis.config.schema import DescentConfig, OptimConfig, ScheduleConfig
 from zoopraxis.errors import ConfigError
 from zoopraxis.models.parameter_groups import LayerDecay, parameter_groups
 
-__all__ = ["build_optimizer", "check_optimizer", "check_schedule", "learning_rate_factor", "scale_learning_rate"]
+__all__ = [
+    "build_optimizer",
+    "check_descent",
+    "check_optimizer",
+    "check_schedule",
+    "descent",
+    "learning_rate_factor",
+    "scale_learning_rate",
+]
 
 _WARMUP_START = 0.01
+_ADAPTIVE: dict[str, type[Adam]] = {"adam": Adam, "adamw": AdamW}
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
@@ -45,12 +55,25 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
         }
         for group in parameter_groups(model, policy=config.groups, layer_decay=layer_decay)
     ]
+    return descent(groups, config)
+
+
+def descent(groups: Iterable[Any], config: DescentConfig) -> Optimizer:
+    """The optimizer that the settings name, over parameters or groups of them."""
     lr, weight_decay = config.lr, config.weight_decay
     if config.name == "sgd":
         return SGD(groups, lr=lr, weight_decay=weight_decay, momentum=config.momentum, nesterov=config.nesterov)
-    if config.name == "adam":
-        return Adam(groups, lr=lr, weight_decay=weight_decay)
-    return AdamW(groups, lr=lr, weight_decay=weight_decay)
+    return _ADAPTIVE[config.name](groups, lr=lr, weight_decay=weight_decay)
+
+
+def check_descent(config: DescentConfig) -> None:
+    """See that Nesterov's momentum is given one.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if config.name == "sgd" and config.nesterov and config.momentum == 0:
+        raise ConfigError("optim.nesterov=true needs momentum, but optim.momentum=0; give e.g. optim.momentum=0.9")
 
 
 def check_optimizer(config: OptimConfig) -> None:
@@ -59,8 +82,7 @@ def check_optimizer(config: OptimConfig) -> None:
     Raises:
         ConfigError: If `optim.nesterov` has no momentum to work on, or rates of `groups=layer_decay` are given with others.
     """
-    if config.name == "sgd" and config.nesterov and config.momentum == 0:
-        raise ConfigError("optim.nesterov=true needs momentum, but optim.momentum=0; give e.g. optim.momentum=0.9")
+    check_descent(config)
     default = OptimConfig()
     for name in ("layer_decay", "new_parts", "new_parts_lr", "head_lr"):
         value = getattr(config, name)
@@ -148,7 +170,12 @@ def check_schedule(schedule: ScheduleConfig, *, lr: float, num_epochs: int | Non
 
 
 def learning_rate_factor(
-    config: ScheduleConfig, *, base_lr: float, steps_per_epoch: float, num_steps: int
+    config: ScheduleConfig,
+    *,
+    base_lr: float,
+    steps_per_epoch: float,
+    num_steps: int,
+    progress: Callable[[int], float] | None = None,
 ) -> Callable[[int], float]:
     """What the base rate is multiplied by at each optimizer step, counted from 0.
 
@@ -159,23 +186,31 @@ def learning_rate_factor(
         base_lr: The base rate, which turns `warmup_start_lr` and `end_lr` into factors.
         steps_per_epoch: Optimizer steps an epoch.
         num_steps: Optimizer steps of the whole run, where the cosine reaches `end_lr`.
+        progress: The part of the run that lies behind at a step, for `dann`; none: the steps behind over all steps.
 
     Source: Loshchilov and Hutter, SGDR, ICLR 2017; the cosine over the whole run, and the one that ends above zero: TAdaConv,
-    `lr_policy` (cosine, cosine_v2).
+    `lr_policy` (cosine, cosine_v2); dann: Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 2016, section 5.2.
     """
     warmup_steps = config.warmup_epochs * steps_per_epoch
     milestones = [epoch * steps_per_epoch for epoch in sorted(config.milestones)]
     end = config.end_lr / base_lr
     cosine_start = warmup_steps if config.is_cosine_after_warmup else 0.0
 
-    def after_warmup(step: float) -> float:
-        if config.name == "multistep":
-            return float(config.gamma ** bisect.bisect_right(milestones, step))
-        if config.name == "cosine":
-            progress = (step - cosine_start) / max(1.0, num_steps - cosine_start)
-            return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-        return 1.0
+    def cosine(step: float) -> float:
+        part = (step - cosine_start) / max(1.0, num_steps - cosine_start)
+        return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, part)))
 
+    def dann(step: float) -> float:
+        part = progress(int(step)) if progress is not None else step / max(1, num_steps)
+        return annealing(part)
+
+    curves: dict[str, Callable[[float], float]] = {
+        "constant": lambda _: 1.0,
+        "multistep": lambda step: float(config.gamma ** bisect.bisect_right(milestones, step)),
+        "cosine": cosine,
+        "dann": dann,
+    }
+    after_warmup = curves[config.name]
     start = _WARMUP_START if config.warmup_start_lr is None else config.warmup_start_lr / base_lr
     target = after_warmup(warmup_steps)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from zoopraxis.config.schema import LossConfig, MixConfig, OptimConfig, ScheduleConfig
-from zoopraxis.errors import ConfigError, DataError
+from zoopraxis.errors import DataError
 from zoopraxis.evaluation.accuracy import head_accuracies
 from zoopraxis.evaluation.actions import TopActions
 from zoopraxis.models.base import VideoModel
@@ -24,6 +24,7 @@ from zoopraxis.models.preprocessing import normalize
 from zoopraxis.training.losses import head_losses, join_losses
 from zoopraxis.training.mixing import draw_boxes, draw_mix, erase, mix_clips, mixed_labels
 from zoopraxis.training.optim import build_optimizer, learning_rate_factor
+from zoopraxis.training.steps import check_rates, limited_batches, step_seed
 from zoopraxis.training.view_actions import top_view_actions
 
 __all__ = ["RecognitionSystem"]
@@ -85,7 +86,7 @@ class RecognitionSystem(L.LightningModule):
         return batch
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        torch.manual_seed(_step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
+        torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
         clip, labels = batch["clip"], batch["labels"]
         height, width = clip.shape[-2:]
         clip = erase(clip, draw_boxes(len(clip), height, width, probability=self.mix.erasing))
@@ -131,18 +132,7 @@ class RecognitionSystem(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        """Refuse to go on from a checkpoint with other rates, which would quietly win over the settings.
-
-        Raises:
-            ConfigError: If the checkpoint's base rates are not this run's.
-        """
-        scheduler = self.lr_schedulers()
-        if isinstance(scheduler, LambdaLR) and scheduler.base_lrs != self._base_lrs:
-            raise ConfigError(
-                f"the checkpoint's run has a learning rate of {float(scheduler.base_lrs[0]):g}, and this one "
-                f"{self._base_lrs[0]:g} (optim.lr, scaled to the batches of all devices if optim.base_batch_size is set); give "
-                "settings and devices as before, or begin a run of its own with model.weights=CHECKPOINT"
-            )
+        check_rates(self.lr_schedulers(), self._base_lrs)
 
     def _num_steps(self) -> tuple[int, int]:
         """Optimizer steps an epoch and in all.
@@ -152,11 +142,7 @@ class RecognitionSystem(L.LightningModule):
         """
         trainer = self.trainer
         num_batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
-        limit = trainer.limit_train_batches
-        if isinstance(limit, float):
-            num_batches = int(num_batches * limit)
-        elif limit is not None:
-            num_batches = min(num_batches, limit)
+        num_batches = limited_batches(num_batches, trainer.limit_train_batches)
         steps_per_epoch = max(1, math.ceil(num_batches / trainer.accumulate_grad_batches))
         num_steps = steps_per_epoch * max(1, trainer.max_epochs or 1)
         return steps_per_epoch, min(num_steps, trainer.max_steps) if trainer.max_steps > 0 else num_steps
@@ -225,7 +211,3 @@ def average_views(scores_BVxK: Tensor, num_views: int, average: str) -> Tensor:
     if average == "prob":
         return scores_BVK.softmax(-1).mean(1).clamp_min(torch.finfo(scores_BVK.dtype).tiny).log()
     return scores_BVK.mean(1)
-
-
-def _step_seed(*parts: int) -> int:
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])

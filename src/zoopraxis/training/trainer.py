@@ -6,7 +6,7 @@ import inspect
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,36 +17,60 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import loggers as lightning_loggers
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
 
-from zoopraxis.config.schema import TrainConfig
+from zoopraxis.config.load import Config
+from zoopraxis.config.schema import RunFolderConfig
 from zoopraxis.errors import ConfigError, MissingExtraError, did_you_mean
 from zoopraxis.training.checkpoints import SafeCheckpointIO
-from zoopraxis.training.ema import WeightAverage
 from zoopraxis.training.sharding import FSDP2, ShardedStrategy
 
-__all__ = ["build_trainer", "check_devices", "inference_trainer", "quiet_lightning", "resolve_monitor"]
+__all__ = [
+    "build_trainer",
+    "check_devices",
+    "check_norms",
+    "inference_trainer",
+    "num_epochs",
+    "quiet_lightning",
+    "resolve_monitor",
+]
 
 
-def build_trainer(config: TrainConfig, run_dir: Path, *, monitor: str | None, show_progress: bool) -> L.Trainer:
-    """The Trainer of a run.
+def build_trainer(
+    config: Config,
+    run_dir: Path,
+    *,
+    monitor: str | None,
+    show_progress: bool,
+    callbacks: Sequence[Callback] = (),
+    has_idle_parameters: bool = False,
+) -> L.Trainer:
+    """The Trainer of a run of any task.
 
     Args:
         config: The run's settings; `config.trainer` goes to Lightning as it stands, but for our strategy `fsdp2`.
         run_dir: Where checkpoints and logs go.
         monitor: The metric whose best checkpoint is kept; none without a validation split.
         show_progress: Whether to draw a progress bar (on standard error).
+        callbacks: Further ones of the task.
+        has_idle_parameters: Whether steps may leave parameters without gradients; processes then look for these.
 
     Raises:
         ConfigError: If an argument does not suit Lightning, or a device is not there.
     """
     arguments = dict(config.trainer)
-    check_devices(arguments.get("accelerator", "auto"), arguments.get("devices", "auto"))
+    accelerator, devices = arguments.get("accelerator", "auto"), arguments.get("devices", "auto")
+    check_devices(accelerator, devices)
+    is_parallel = _num_devices(accelerator, devices) * arguments.get("num_nodes", 1) > 1
+    if has_idle_parameters and is_parallel and arguments.get("strategy", "auto") in ("auto", "ddp"):
+        arguments["strategy"] = DDPStrategy(find_unused_parameters=True)
     if arguments.get("strategy") == FSDP2:
         arguments["strategy"] = ShardedStrategy()
     try:
         return L.Trainer(
             **arguments,
-            callbacks=_callbacks(config, run_dir, monitor=monitor, show_progress=show_progress),
+            callbacks=[*callbacks, *_callbacks(config.run, run_dir, monitor=monitor, show_progress=show_progress)],
             logger=_loggers(config.run.loggers, run_dir),
             plugins=[SafeCheckpointIO()],
             default_root_dir=run_dir,
@@ -130,17 +154,47 @@ def resolve_monitor(wanted: str, heads: Sequence[str]) -> str:
     raise ConfigError(f"run.monitor={wanted} is not computed; {did_you_mean(wanted, known)}")
 
 
-def _callbacks(config: TrainConfig, run_dir: Path, *, monitor: str | None, show_progress: bool) -> list[Callback]:
+def _num_devices(accelerator: str, devices: Any) -> int:
+    """Devices of one machine that Lightning will use."""
+    if isinstance(devices, list):
+        return len(devices)
+    if devices in ("auto", -1, "-1"):
+        on_gpu = accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available()
+        return torch.cuda.device_count() if on_gpu else 1
+    return int(devices)
+
+
+def check_norms(model: nn.Module, trainer: Mapping[str, Any]) -> None:
+    """See that synchronized batch norms would not take the place of norms that do more: torch's own conversion would do so.
+
+    Raises:
+        ConfigError: With the kinds of these norms.
+    """
+    plain = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    special = {type(module).__name__ for module in model.modules() if isinstance(module, plain) and type(module) not in plain}
+    if trainer.get("sync_batchnorm") and special:
+        raise ConfigError(
+            f"trainer.sync_batchnorm=true would turn this network's {', '.join(sorted(special))} into plain batch norms; "
+            "set trainer.sync_batchnorm=false, or choose a network of plain batch norms"
+        )
+
+
+def num_epochs(trainer: Mapping[str, Any]) -> int | None:
+    """Epochs of the run; none if it ends after a number of steps or never."""
+    wanted: int | None = trainer.get("max_epochs")
+    is_counted = wanted is not None and wanted > 0 and trainer.get("max_steps", -1) < 0
+    return wanted if is_counted else None
+
+
+def _callbacks(run: RunFolderConfig, run_dir: Path, *, monitor: str | None, show_progress: bool) -> list[Callback]:
     folder = run_dir / "checkpoints"
     common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
-    callbacks: list[Callback] = [LearningRateMonitor("step")] if config.run.loggers else []
-    if config.ema.decay > 0:
-        callbacks.append(WeightAverage(config.ema.decay))
+    callbacks: list[Callback] = [LearningRateMonitor("step")] if run.loggers else []
     if monitor is not None:
-        mode = "min" if monitor.endswith("loss") else "max"
+        mode = "min" if monitor.endswith(("loss", "entropy")) else "max"
         callbacks.append(ModelCheckpoint(filename="best", monitor=monitor, mode=mode, save_top_k=1, **common))
-    if config.run.checkpoint_every_n_steps:
-        every = config.run.checkpoint_every_n_steps
+    if run.checkpoint_every_n_steps:
+        every = run.checkpoint_every_n_steps
         callbacks.append(ModelCheckpoint(filename="last", every_n_train_steps=every, save_on_train_epoch_end=False, **common))
     callbacks.append(ModelCheckpoint(filename="last", every_n_epochs=1, save_on_train_epoch_end=True, **common))
     if show_progress:

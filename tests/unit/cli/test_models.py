@@ -100,6 +100,13 @@ def test_a_network_of_ones_own_stands_beside_published_ones_of_its_classes(capsy
     assert "\nEPIC-KITCHENS-100, val action\n" in shown
 
 
+def test_a_network_of_adaptation_is_counted_where_it_is_on_clips(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["model.backbone=resnet18", "model.heads={label:7}", "data.transform.size=64"]
+    own = _json(capsys, "tsm", "--config-name", "ta3n_video_epic", *small)["network"]
+    assert (own["model"]["name"], own["view"]) == ("ta3n", {"num_frames": 5, "size": 64})
+    assert own["gmacs"] == pytest.approx(5 * 0.14807, rel=0.02)
+
+
 def test_speed_is_measured_on_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     first = Evaluation(accuracy={"val/label@1": 50.0}, num_frames=2, size=32)
     record = dataclasses.replace(
@@ -124,6 +131,10 @@ def test_speed_is_measured_on_request(capsys: pytest.CaptureFixture[str], monkey
         (["tsm", "tsn"], "one pattern at a time, not tsm tsn; quote one such as 'ts?_*flow'"),
         (["model.bakbone=resnet18"], "unknown setting model.bakbone=resnet18; did you mean model.backbone?"),
         (["model.name=tsq"], "unknown model 'tsq'; did you mean 'ts"),
+        (
+            ["--config-name", "ta3n_epic"],
+            "the recipe's network is on features, and only networks on clips are counted here; name a recipe of clips",
+        ),
         (
             ["model.backbone=vit_tiny_patch16_224", "data.transform.size=64"],
             "the network takes no view of 8 frames of 64x64: Input height (64) doesn't match model (224).",

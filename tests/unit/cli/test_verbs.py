@@ -45,6 +45,9 @@ class _Options:
     batch_size: int | None
     num_workers: int | None
     quarantine: str | None
+    modalities: list[str] | None
+    architecture: Any
+    embeddings: str | None
 
 
 @pytest.fixture
@@ -113,7 +116,7 @@ def test_train_prints_json_for_programs(calls: list[dict[str, Any]], capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["data.root=/x"], "no recipe is named; add --config-name with one of csn_ek100, "),
+        (["data.root=/x"], "no recipe is named; add --config-name with one of adabn_epic, csn_ek100, "),
         (["--config-name", "tsm_rgb"], "data.root is not given; add it, e.g. data.root=/path/to/the/data"),
         (
             ["--config-name", "tsm_rgb", "data.root=/x", "+trainer.max_epoch=3"],

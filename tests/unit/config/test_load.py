@@ -98,7 +98,8 @@ def test_a_deleted_argument_is_gone_and_a_deleted_setting_has_its_default() -> N
         ("transform.sise=3", "unknown setting transform.sise=3; did you mean data.transform.size?"),
         (
             "zzz=3",
-            "unknown setting zzz=3; known: compile, data, ema, loss, mix, model, optim, run, schedule, seed, trainer, views",
+            "unknown setting zzz=3; known: compile, data, ema, loss, mix, model, optim, run, schedule, seed, task, trainer, "
+            "views",
         ),
         ("trainer.max_epoch=3", "unknown setting trainer.max_epoch=3; did you mean trainer.max_epochs?"),
         ("+trainer.max_epoch=3", "unknown setting trainer.max_epoch=3; did you mean trainer.max_epochs?"),

@@ -79,3 +79,22 @@ def test_a_file_that_is_no_index_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": [1]}), tmp_path / "other.parquet")
     with pytest.raises(AnnotationError, match="is a Parquet file but no clip index"):
         ClipIndex.load(tmp_path / "other.parquet")
+
+
+def test_labels_ids_and_domain_are_replaced_and_nothing_else() -> None:
+    index = _index()
+    kept = [name for name in index.table.column_names if not name.startswith("label:")]
+    labels = np.arange(len(index)) % 2
+    other = index.with_labels({"tool": labels}, {"tool": ["knife", "spoon"]})
+    assert other.heads == {"tool": 2}
+    assert other.labels()["tool"].tolist() == labels.tolist()
+    assert other.table.select(kept).equals(index.table.select(kept))
+    renamed = index.with_ids([f"x{row}" for row in range(len(index))]).with_domain("target")
+    assert renamed.clip_ids.tolist() == [f"x{row}" for row in range(len(index))]
+    assert set(renamed.column("domain")) == {"target"}
+    assert renamed.labels().keys() == index.labels().keys()
+    assert renamed.column("source").tolist() == index.column("source").tolist()
+    with pytest.raises(AnnotationError, match=r"labels are given for \['tool'\] but class names for \[\]; give both"):
+        index.with_labels({"tool": labels}, {})
+    with pytest.raises(AnnotationError, match="index column 'tool' has 1 values for"):
+        index.with_labels({"tool": [0]}, {"tool": ["knife"]})

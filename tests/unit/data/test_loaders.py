@@ -51,6 +51,7 @@ def make_loader(
     store: NoiseStore | None = None,
     num_folds: int = 1,
     num_repeats: int = 1,
+    max_batches: int | None = None,
 ) -> ClipLoader:
     index = ClipIndex.from_columns(
         clip_id=[f"c{n}" for n in range(num_clips)],
@@ -71,7 +72,7 @@ def make_loader(
         num_folds=num_folds,
         num_repeats=num_repeats,
     )
-    return ClipLoader(dataset, sampler, batch_size=batch_size, num_workers=num_workers)
+    return ClipLoader(dataset, sampler, batch_size=batch_size, num_workers=num_workers, max_batches=max_batches)
 
 
 def assert_same(got: list[ClipBatch], expected: list[ClipBatch]) -> None:
@@ -277,6 +278,20 @@ def test_a_state_at_the_end_of_an_epoch_starts_the_next_in_full() -> None:
     assert list(resumed) == []
     resumed.set_epoch(1)
     assert sum(len(batch["index"]) for batch in resumed) == sum(len(batch["index"]) for batch in batches)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_epoch_may_end_before_its_last_clips(num_workers: int) -> None:
+    whole, short = make_loader(), make_loader(max_batches=2, num_workers=num_workers)
+    for epoch in (0, 1):
+        for loader in (whole, short):
+            loader.set_epoch(epoch)
+        assert_same(list(short), list(whole)[:2])
+    resumed = make_loader(batch_size=2, max_batches=2)
+    resumed.load_state_dict(short.state_dict())
+    assert list(resumed) == []
+    assert (len(short), len(make_loader(max_batches=9))) == (2, 4)
+    short.close()
 
 
 def test_a_state_fits_another_number_of_processes_with_the_same_clips_per_step() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from zoopraxis.errors import ConfigError, DataError
 from zoopraxis.evaluation.actions import TopActions
-from zoopraxis.evaluation.fusion import fuse
+from zoopraxis.evaluation.fusion import fuse, join_heads
 from zoopraxis.evaluation.probabilities import log_softmax
 from zoopraxis.evaluation.results import Results
 
@@ -83,3 +83,26 @@ def test_actions_by_views_are_left_out() -> None:
     scores = {"verb": RGB, "noun": FLOW}
     results = Results(IDS, scores, {}, TopActions(one, one, np.full((3, 1), 0.5)))
     assert fuse([results, Results(IDS, scores)]).view_actions is None
+
+
+def test_heads_of_two_models_are_joined_by_clip() -> None:
+    ids, generator = np.array(["b", "a", "c"]), np.random.default_rng(0)
+    verbs, nouns = ({"verb": generator.normal(size=(3, 4)), "noun": generator.normal(size=(3, 2))} for _ in range(2))
+    order = np.array([2, 0, 1])
+    first = Results(ids, verbs, {"model": "x"})
+    joined = join_heads([first, Results(ids, nouns).take(order)], ["verb", "noun"])
+    assert joined.clip_ids.tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(joined.scores["verb"], first.scores["verb"][[1, 0, 2]])
+    np.testing.assert_array_equal(joined.scores["noun"], Results(ids, nouns).scores["noun"][[1, 0, 2]])
+    assert joined.meta == {"joined": {"verb": {"model": "x"}, "noun": {}}}
+
+
+def test_joining_refuses_other_clips_and_heads() -> None:
+    one = Results(np.array(["a", "b"]), {"verb": np.zeros((2, 4))})
+    with pytest.raises(ConfigError, match="heads verb, verb are given for 2 results; give one for each, none twice"):
+        join_heads([one, one], ["verb", "verb"])
+    with pytest.raises(DataError, match="results 2 has no head 'noun'; known: verb"):
+        join_heads([one, one], ["verb", "noun"])
+    other = Results(np.array(["a", "c"]), {"noun": np.zeros((2, 4))})
+    with pytest.raises(DataError, match=r"y lacks 1 clips \(b\) and has in addition 1 clips \(c\), compared with x"):
+        join_heads([one, other], ["verb", "noun"], names=["x", "y"])

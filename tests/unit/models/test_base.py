@@ -92,3 +92,39 @@ def test_a_backbone_that_cannot_compute_again_is_named() -> None:
     wanted = r"Plain has no gradient checkpointing; set model\.grad_checkpointing=false"
     with pytest.raises(ConfigError, match=wanted):
         model.set_grad_checkpointing()
+
+
+def test_frame_features_are_what_tsn_classifies_the_mean_of() -> None:
+    model = _create("test_resnet", dropout=0.9).eval()
+    clip = torch.randn(2, 3, 3, 32, 32)
+    features = model.frame_features(clip)
+    assert features.shape == (2, 3, model.num_features)
+    torch.testing.assert_close(model.clip_features(clip), features.mean(dim=1))
+    classifiers = model.classifiers
+    assert isinstance(classifiers, nn.ModuleDict)
+    torch.testing.assert_close(classifiers["label"](model.clip_features(clip)), model(clip)["label"])
+
+
+def test_frame_features_with_temporal_modules_tell_of_neighbors() -> None:
+    awake = {"backbone_args": {"zero_init_last": False}}  # else the branch that hosts the shift is zero at birth
+    model = create_model("tsm", heads={"label": 3}, backbone="test_resnet", num_segments=2, **awake).eval()
+    clip = torch.randn(1, 2, 3, 32, 32)
+    other = torch.cat([clip[:, :1], torch.randn(1, 1, 3, 32, 32)], dim=1)
+    assert model.mixes_frames
+    assert not torch.allclose(model.frame_features(clip)[:, 0], model.frame_features(other)[:, 0])
+    plain = _create("test_resnet").eval()
+    assert not plain.mixes_frames
+    torch.testing.assert_close(plain.frame_features(clip)[:, 0], plain.frame_features(other)[:, 0])
+
+
+def test_networks_over_clips_have_features_of_clips_only() -> None:
+    tiny = {"widths": [8, 8, 8, 16, 16], "num_segments": 4}
+    model = create_model("r2plus1d", heads={"label": 3}, backbone="r10", **tiny).eval()
+    clip = torch.randn(2, 4, 3, 32, 32)
+    torch.testing.assert_close(model.classifiers["label"](model.clip_features(clip)), model(clip)["label"])
+    with pytest.raises(ConfigError, match="sees whole clips and has no features of frames; take those of clips"):
+        model.frame_features(clip)
+    pooled = create_model("tsm", heads={"label": 3}, backbone="resnet18", num_segments=4, temporal_pool=True).eval()
+    assert pooled.clip_features(clip).shape == (2, 512)
+    with pytest.raises(ConfigError, match="halves the number of frames, so that they have no features each"):
+        pooled.frame_features(clip)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from zoopraxis.config.adaptation import AdaptationConfig
 from zoopraxis.config.load import load_config, recipe_names
 from zoopraxis.config.schema import ColorConfig, DataConfig, RandAugmentConfig, TransformConfig
 from zoopraxis.data.colors import ColorJitter
@@ -19,6 +20,7 @@ from zoopraxis.data.rand_augment import RandAugment
 from zoopraxis.data.stores.frames import FrameFolderStore
 from zoopraxis.data.stores.video import VideoStore
 from zoopraxis.errors import ConfigError, DataError
+from zoopraxis.training.adaptation.clips import check_clip_settings
 from zoopraxis.training.data import JoinedStore, RecognitionData, Split, open_split
 
 
@@ -48,7 +50,11 @@ def test_sampling_is_judged_before_anything_is_read(settings: dict[str, Any], re
 
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_the_recipes_settings_go_together(recipe: str, tmp_path: Path) -> None:
-    config = load_config(recipe, [f"data.root={tmp_path / 'nowhere'}"]).data
+    settings = load_config(recipe, [f"data.root={tmp_path / 'nowhere'}"])
+    if isinstance(settings, AdaptationConfig):
+        check_clip_settings(settings)
+        return
+    config = settings.data
     with pytest.raises(ConfigError, match="nowhere does not exist"):
         open_split(config, "train")
     RecognitionData(

@@ -222,3 +222,11 @@ def test_rates_that_would_have_no_effect_are_refused(setting: str, value: Any, s
     with pytest.raises(ConfigError, match=wanted):
         check_optimizer(OptimConfig(groups="tadaconv", **{setting: value}))
     check_optimizer(OptimConfig(groups="layer_decay", **{setting: value}))
+
+
+def test_dann_falls_with_the_part_of_the_run_that_lies_behind() -> None:
+    schedule = ScheduleConfig(name="dann")
+    factor = learning_rate_factor(schedule, base_lr=0.03, steps_per_epoch=3, num_steps=90)
+    assert [factor(step) for step in (0, 9, 90)] == pytest.approx([1.0, 2**-0.75, 11**-0.75])
+    behind = learning_rate_factor(schedule, base_lr=0.03, steps_per_epoch=3, num_steps=90, progress=lambda step: step / 10)
+    assert behind(1) == pytest.approx(2**-0.75)

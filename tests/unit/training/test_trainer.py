@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 
 from zoopraxis.config.schema import TrainConfig
 from zoopraxis.errors import ConfigError
-from zoopraxis.training.trainer import build_trainer, check_devices, resolve_monitor
+from zoopraxis.training.trainer import build_trainer, check_devices, quiet_lightning, resolve_monitor
 
 
 def test_more_processes_than_cores_are_refused() -> None:
@@ -55,3 +56,23 @@ def test_a_wrong_trainer_argument_is_one_line(tmp_path: Path) -> None:
     config.trainer |= {"accelerator": "cpu", "strategy": "no_such_strategy"}
     with pytest.raises(ConfigError, match=r"trainer: .*no_such_strategy"):
         build_trainer(config, tmp_path, monitor=None, show_progress=False)
+
+
+def test_processes_look_for_parameters_that_a_step_leaves_alone(tmp_path: Path) -> None:
+    config = TrainConfig()
+    config.run.loggers = []
+    for devices, is_parallel in ((1, False), (min(2, os.cpu_count() or 1), (os.cpu_count() or 1) > 1)):
+        config.trainer |= {"accelerator": "cpu", "devices": devices}
+        with quiet_lightning():
+            trainer = build_trainer(config, tmp_path, monitor=None, show_progress=False, has_idle_parameters=True)
+        assert isinstance(trainer.strategy, DDPStrategy) == is_parallel
+
+
+def test_entropy_is_better_the_lower(tmp_path: Path) -> None:
+    config = TrainConfig()
+    config.trainer |= {"accelerator": "cpu", "devices": 1}
+    config.run.loggers = []
+    for monitor, mode in (("val/target_entropy", "min"), ("val/loss", "min"), ("val/action_acc@1", "max")):
+        trainer = build_trainer(config, tmp_path, monitor=monitor, show_progress=False)
+        assert trainer.checkpoint_callback is not None
+        assert trainer.checkpoint_callback.mode == mode  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from zoopraxis.data.annotations.epic import read_epic
+from zoopraxis.data.annotations.feature_lists import read_feature_list
 from zoopraxis.data.annotations.folder import read_folder
 from zoopraxis.data.annotations.kinetics import read_kinetics
 from zoopraxis.data.annotations.labels import ClassNames, normalize_split
@@ -32,8 +33,8 @@ def read_annotations(
 
     Args:
         path: A file, or a folder of videos by class, of UCF101's or HMDB51's lists, or a gulp folder.
-        format: `epic`, `csv`, `folder`, `kinetics`, `something`, `ucf101`, `hmdb51`, `index` (Parquet) or `gulp`; `auto`: told
-            from the path.
+        format: `epic`, `csv`, `folder`, `kinetics`, `something`, `ucf101`, `hmdb51`, `index` (Parquet), `gulp` or
+            `list` (TA3N's lists of folders of features); `auto`: told from the path, but for `list`.
         modality: Of the frames that the index will be used with; decides EPIC's frame numbers.
         split: The split that is wanted: annotations with splits are cut down to it, others are all of it.
         class_names: For each head its classes in label order, or the classes of the one head `label`. Give those of the
@@ -131,6 +132,7 @@ _READERS: dict[str, Callable[..., ClipIndex]] = {
     "hmdb51": read_hmdb51,
     "index": _read_index,
     "gulp": _read_gulp,
+    "list": read_feature_list,
 }
 _WITH_OFFICIAL_SPLITS = ("ucf101", "hmdb51")
 FORMATS = ("auto", *_READERS)

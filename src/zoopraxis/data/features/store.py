@@ -1,0 +1,117 @@
+"""Features of clips, whatever they are kept in.
+
+# B clips, S features of each, D width of a feature, all modalities side by side
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from zoopraxis.data.features.folder import open_folder
+from zoopraxis.data.features.published import open_published
+from zoopraxis.errors import DataError
+
+__all__ = ["FeatureStore", "check_widths", "open_features"]
+
+IntArray = npt.NDArray[np.int64]
+
+
+class FeatureStore(Protocol):
+    """Features of N clips, read in place. Stores are picklable and open their files at the first read of each process.
+
+    Attributes:
+        path: The folder or file.
+        clip_ids: Shape (N,), unique.
+        modalities: Widths by name, in the store's order.
+        num_features: Features of each clip, shape (N,), positive.
+    """
+
+    path: Path
+    clip_ids: npt.NDArray[np.str_]
+    modalities: dict[str, int]
+    num_features: IntArray
+
+    def __len__(self) -> int:
+        """Clips, N."""
+        ...
+
+    def rows_of(self, clip_ids: Sequence[str] | npt.NDArray[np.str_]) -> IntArray:
+        """Rows of clips, shape (B,).
+
+        Raises:
+            DataError: If some are not there; tells how many, and the first.
+        """
+        ...
+
+    def widths(self, modalities: Sequence[str] = ()) -> dict[str, int]:
+        """Names as the store has them, and widths, in the order asked for; none: all.
+
+        Args:
+            modalities: Names, in any case.
+
+        Raises:
+            ConfigError: If one is unknown or named twice.
+        """
+        ...
+
+    def read(self, rows: IntArray, positions: IntArray, modalities: Sequence[str] = ()) -> npt.NDArray[np.float32]:
+        """Some features of some clips; nothing else is read.
+
+        Args:
+            rows: Of the clips, shape (B,), in any order, repeats allowed.
+            positions: Of the features in each clip, from 0, shape (B, S).
+            modalities: Which, and in which order they stand side by side; none: all.
+
+        Returns:
+            Shape (B, S, D), float32.
+
+        Raises:
+            ValueError: If a row or a position is out of range, or shapes differ.
+            ConfigError: If a modality is unknown or named twice.
+            DataError: If a file cannot be read any more.
+        """
+        ...
+
+    def seconds(self, row: int) -> npt.NDArray[np.float64] | None:
+        """Where in its video each feature of a clip lies, in seconds, shape (num_features,); None if that was not stored."""
+        ...
+
+
+def open_features(path: str | Path) -> FeatureStore:
+    """Features of clips: a folder of `FeatureWriter`, or a published pickle, which is not loaded but looked at in place.
+
+    Such a pickle is `{"features": {modality: (N, S, D) numbers}, "narration_ids": (N,)}`. It must not change while it is used.
+
+    Raises:
+        DataError: If there is nothing, or what is there is neither, broken, incomplete or repeats clips.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"there are no features {path}; check the path, or make them by `zoopraxis prepare features`")
+    return open_folder(path) if path.is_dir() else open_published(path)
+
+
+def check_widths(store: FeatureStore, expected: Mapping[str, int], whose: str) -> None:
+    """See that a store has modalities of the widths that something else has.
+
+    Args:
+        store: The store.
+        expected: Widths by modality, names in any case.
+        whose: What they are of, for the message: `the network`.
+
+    Raises:
+        ConfigError: If a modality is unknown.
+        DataError: If a width differs.
+    """
+    found = store.widths(tuple(expected))
+    for (name, width), wanted in zip(found.items(), expected.values(), strict=True):
+        if width != wanted:
+            raise DataError(
+                f"features {name} of {store.path} have width {width}, those of {whose} {wanted}; "
+                "take features of the same network"
+            )

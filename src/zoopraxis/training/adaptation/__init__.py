@@ -1,0 +1,1 @@
+"""Training and testing of domain adaptation: two domains' clips, the system, whole runs."""

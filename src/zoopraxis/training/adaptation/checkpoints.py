@@ -1,0 +1,160 @@
+"""Checkpoints of adaptation on features: ours, and those that TA3N's authors published."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoopraxis.adaptation.network import AdaptationNetwork
+from zoopraxis.adaptation.published import is_published, map_published
+from zoopraxis.config.adaptation import AdaptationConfig
+from zoopraxis.config.load import config_from_dict
+from zoopraxis.errors import CheckpointError, ConfigError
+from zoopraxis.models.archives import RECORD_KEY, read_archive
+
+__all__ = ["AdaptedNetwork", "initialize_network", "load_adaptation"]
+
+_PREFIX = "model."
+_MAX_NAMED = 3
+
+
+@dataclass(frozen=True)
+class AdaptedNetwork:
+    """A trained network on features, and what is known of it.
+
+    Attributes:
+        network: In evaluation mode.
+        class_names: For each head its classes in label order; empty for a published checkpoint, which does not have them.
+        modalities: The features that stand side by side in its input, with their widths; empty for a published checkpoint.
+        config: The settings that it was trained with; none for a published checkpoint.
+        found: The network in words.
+    """
+
+    network: AdaptationNetwork
+    class_names: dict[str, tuple[str, ...]]
+    modalities: dict[str, int]
+    config: AdaptationConfig | None
+    found: str
+
+
+def load_adaptation(
+    source: str | Path, *, architecture: str | Mapping[str, Any] | None = None, map_location: str | torch.device = "cpu"
+) -> AdaptedNetwork:
+    """Load a network of domain adaptation on features with its weights; tensors only, nothing in the file is run.
+
+    Read are checkpoints of ours and of both published versions of TA3N (`.pth.tar`), told by their keys. What the keys of a
+    published one do not tell is as TA3N was published (transferable attention, videos predicted, 5 features a clip), unless
+    `architecture` says otherwise.
+
+    Args:
+        source: A file.
+        architecture: Arguments of `AdaptationNetwork` that a published checkpoint does not tell, e.g. `{"attention": "none"}`
+            of one that was trained without.
+        map_location: The device of the network.
+
+    Raises:
+        CheckpointError: If the file is missing, broken or unsafe, holds another network, or tensors that do not fit.
+        ConfigError: If `architecture` is a name, of which there is only one.
+    """
+    path = Path(source)
+    if isinstance(architecture, str):
+        raise ConfigError(
+            f"the architecture {architecture!r} is no argument of a network on features; give e.g. attention=none"
+        )
+    archive = read_archive(path, map_location=map_location)
+    arguments, tensors, found = _describe(archive, architecture or {}, path)
+    record = archive.get(RECORD_KEY) or {}
+    try:
+        network = AdaptationNetwork(**arguments)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} describes a network that cannot be built: {error}") from error
+    expected = network.state_dict()
+    _refuse(expected, tensors, path, keys=expected.keys() | tensors.keys())
+    network.load_state_dict(tensors)
+    stored = record.get("config")
+    config = config_from_dict(stored) if stored is not None else None
+    assert config is None or isinstance(config, AdaptationConfig)
+    return AdaptedNetwork(
+        network=network.to(map_location).eval(),
+        class_names={head: tuple(names) for head, names in record.get("class_names", {}).items()},
+        modalities=dict(record.get("features", {}).get("modalities", {})),
+        config=config,
+        found=found,
+    )
+
+
+def initialize_network(network: AdaptationNetwork, source: str | Path) -> list[str]:
+    """Start a network from another's weights: all but classifiers of other classes must fit.
+
+    Args:
+        network: Changed in place.
+        source: As for `load_adaptation`.
+
+    Returns:
+        Names of the tensors that kept their values.
+
+    Raises:
+        CheckpointError: If the file is missing, broken or unsafe, or anything but its classifiers does not fit.
+    """
+    path = Path(source)
+    tensors = _describe(read_archive(path), {}, path)[1]
+    expected = network.state_dict()
+    may_stay = {key for key in expected.keys() | tensors.keys() if "classifiers." in key}
+    _refuse(expected, tensors, path, keys=(expected.keys() | tensors.keys()) - may_stay)
+    taken = {key: tensor for key, tensor in tensors.items() if key in expected and tensor.shape == expected[key].shape}
+    network.load_state_dict(taken, strict=False)
+    return [key for key in expected if key not in taken]
+
+
+def _describe(
+    archive: Mapping[str, Any], given: Mapping[str, Any], path: Path
+) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+    """The network's arguments, its tensors under our names, and both in words."""
+    tensors: dict[str, Tensor] = archive["state_dict"]
+    record = archive.get(RECORD_KEY)
+    if isinstance(record, Mapping) and isinstance(record.get("network"), Mapping):
+        own = {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items()}
+        arguments = {**record["network"], **given}
+        return arguments, own, f"{_title(arguments)} in the layout of zoopraxis"
+    if record is not None or not is_published(tensors):
+        raise CheckpointError(
+            f"{path} holds no network of domain adaptation on features; name a checkpoint of `zoopraxis train` with "
+            "data.store=features, or a published one of TA3N"
+        )
+    try:
+        arguments, mapped, ignored = map_published(tensors, given)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    unused = f" ({len(ignored)} tensors that nothing uses are left)" if ignored else ""
+    return arguments, mapped, f"{_title(arguments)} in the layout of TA3N's authors{unused}"
+
+
+def _title(arguments: Mapping[str, Any]) -> str:
+    heads = ", ".join(f"{classes} {head}s" for head, classes in arguments.get("heads", {}).items())
+    return f"adaptation network (aggregation {arguments.get('aggregation', 'relations')}, {heads})"
+
+
+def _refuse(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path, *, keys: Collection[str]) -> None:
+    """See that tensors are those that are expected, in name and shape.
+
+    Raises:
+        CheckpointError: With the first that are not.
+    """
+    wrong = []
+    for key in sorted(keys):
+        if key not in tensors:
+            wrong.append(f"{key} is missing")
+        elif key not in expected:
+            wrong.append(f"{key} has no place")
+        elif tensors[key].shape != expected[key].shape:
+            wrong.append(f"{key} has shape {tuple(tensors[key].shape)}, not {tuple(expected[key].shape)}")
+    if wrong:
+        more = f" and {len(wrong) - _MAX_NAMED} more" if len(wrong) > _MAX_NAMED else ""
+        raise CheckpointError(
+            f"{path} holds another network: {'; '.join(wrong[:_MAX_NAMED])}{more}; name its own settings, or another checkpoint"
+        )
