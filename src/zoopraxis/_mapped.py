@@ -83,7 +83,3 @@ class _Cursor:
         while not line.endswith(b"\n"):
             line += self.read(1)
         return bytes(line)
-
-    def readinto(self, target: Any) -> int:
-        target[:] = self.view(len(target))
-        return len(target)

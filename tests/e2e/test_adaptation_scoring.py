@@ -104,6 +104,17 @@ def test_metrics_gain_and_distance(run: Run, uda: Path, tmp_path: Path) -> None:
     assert "distance of the domains (0 to 2): 2.000 before adaptation" in output
 
 
+@pytest.mark.parametrize("split", [None, "val", "target_val"])
+def test_labels_are_found_in_the_challenges_folder(run: Run, uda: Path, tmp_path: Path, split: str | None) -> None:
+    scores = write_results(tmp_path / "r.npz").scores
+    save_results(Results(TARGET_IDS, scores, {} if split is None else {"split": split}), tmp_path / "s.npz")
+    told = [
+        run("evaluate", tmp_path / "s.npz", place, *CHALLENGE, "--json") for place in (uda, uda / "EPIC_100_uda_target_val.csv")
+    ]
+    assert told[0] == told[1]
+    assert told[0][0] == 0
+
+
 def test_report_shows_domains_attention_and_gain(run: Run, uda: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     write_results(tmp_path / "ta3n.npz")
@@ -184,6 +195,10 @@ def test_submission_says_what_was_not_checked(run: Run, tmp_path: Path) -> None:
             ["submit", "target.npz", "out.zip", *CHALLENGE, "--source-results", "target.npz", "--annotations", "uda"],
             "results of the source: 40 of 40 clips of the results are of the target",
         ),
+        (
+            ["submit", "val.npz", "out.zip", *CHALLENGE],
+            "they are scores of split target_val, but the challenge takes target_test",
+        ),
         (["submit", "few.npz", "out.zip", *CHALLENGE, "--annotations", "uda"], "2 clips of the split are not in the results"),
         (
             ["submit", "target.npz", "out.zip", *CHALLENGE, "--annotations", "."],
@@ -197,6 +212,7 @@ def test_submission_says_what_was_not_checked(run: Run, tmp_path: Path) -> None:
         ),
         (["evaluate", "source.npz", "SOURCE", *CHALLENGE], "40 of 40 clips of the results are of the source (videos of 2018)"),
         (["evaluate", "source.npz", "TARGET", *CHALLENGE], "40 of 40 clips of the results are not in the annotations"),
+        (["evaluate", "val.npz", ".", *CHALLENGE], "the folder . has no annotations of split target_val"),
         (["evaluate", "verbs.npz", "TARGET", *CHALLENGE], "the adaptation challenge needs head 'noun' in the results"),
         (
             ["evaluate", "target.npz", "TARGET", *CHALLENGE, "--global-softmax"],
@@ -217,6 +233,7 @@ def test_wrong_input_is_met_with_one_line(
     target = write_results(tmp_path / "target.npz")
     write_results(tmp_path / "other.npz", seed=1)
     write_results(tmp_path / "source.npz", ids=SOURCE_IDS)
+    save_results(Results(TARGET_IDS, target.scores, {"split": "target_val"}), tmp_path / "val.npz")
     save_results(target.take(np.arange(NUM_CLIPS - 2)), tmp_path / "few.npz")
     save_results(Results(TARGET_IDS, {"verb": target.scores["verb"]}), tmp_path / "verbs.npz")
     places = {name.upper(): uda / f"EPIC_100_uda_{name}_val.csv" for name in ("source", "target")} | {"uda": uda}
@@ -268,3 +285,17 @@ assert not heavy, heavy
     command = [sys.executable, "-c", script, str(tmp_path), str(uda)]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr
+
+
+def test_shared_classes_of_another_data_set_are_numbered_as_in_training(run: Run, tiny_data_sets: Path, tmp_path: Path) -> None:
+    annotations = tiny_data_sets / "annotations" / "hmdb_val.parquet"  # fencing, ride_bike, shoot_bow, in turn
+    ids = np.array([f"hmdb_val_{row}" for row in range(8)])
+    save_results(Results(ids, {"label": np.eye(12)[np.resize([1, 7, 10], 8)]}), tmp_path / "r.npz")
+    training = ("--training-annotations", tiny_data_sets / "annotations" / "ucf.parquet")
+    command = ("evaluate", tmp_path / "r.npz", annotations, "--mapping", "ucf_hmdb", *training)
+    status, out, _ = run(*command, "--report", tmp_path / "r.html", "--json")
+    assert status == 0
+    assert json.loads(out)["metrics"]["label_accuracy_at_1"] == 100
+    assert "shoot_bow" in (tmp_path / "r.html").read_text()
+    status, _, err = run("evaluate", tmp_path / "r.npz", annotations)
+    assert (status, "or give the --mapping of the training" in err) == (2, True)

@@ -60,10 +60,11 @@ def take_steps(case: Mapping[str, Any], context: Any, settings: Mapping[str, Any
     sizes = tuple(args["batch_size"][:2])
     for step in range(num_steps or config["steps"]):
         progress = Progress(config["epoch"] - 1, step, config["steps"], args["epochs"])
-        batches = [_batch(case, context, domain, step) for domain in ("src", "tgt")]
+        source = _batch(case, context, "src", step)
+        target = _batch(case, context, "tgt", step) if objective.adapts else None
         if objective.pretrain_source:
-            update(objective.source_step(network, *batches, progress=progress, pad_to=sizes))
-        loss, parts = objective(network, *batches, progress=progress, pad_to=sizes)
+            update(objective.source_step(network, source, target, progress=progress, pad_to=sizes))
+        loss, parts = objective(network, source, target, progress=progress, pad_to=sizes)
         run.parts.append({name: float(part) for name, part in parts.items()})
         update(loss)
         if args["lr_adaptive"] == "dann":

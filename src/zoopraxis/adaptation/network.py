@@ -141,10 +141,7 @@ class AdaptationNetwork(nn.Module):
         Raises:
             ValueError: If the features have another shape.
         """
-        logits = self._see({"target": features_BSD}, _Request()).logits
-        if self.prediction != "frames":
-            return logits
-        return {name: torch.unflatten(values, 0, (-1, features_BSD.shape[1])).mean(dim=1) for name, values in logits.items()}
+        return self._see({"target": features_BSD}, _Request()).clip_logits()
 
     def domains(
         self,
@@ -204,8 +201,12 @@ class AdaptationNetwork(nn.Module):
     def _see_frames(self, clips: Mapping[Domain, Tensor], num_source: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Features of frames behind the shared layers, shape (B, S, D), and those of each layer."""
         own = {"source": self.frame_layers, "target": self.target_frame_layers or self.frame_layers}
+        # Without clips a domain's own layer is left alone, lest gradients of 0 let weight decay at it.
+        present = clips
+        if len(clips) > 1:
+            present = {domain: features_BSD for domain, features_BSD in clips.items() if len(features_BSD)} or clips
         # The wide inputs are not set side by side: only what becomes of them.
-        parts = [own[domain][0](features_BSD) for domain, features_BSD in clips.items()]
+        parts = [own[domain][0](features_BSD) for domain, features_BSD in present.items()]
         hidden_BSD = parts[0] if len(parts) == 1 else torch.cat(parts)
         if self.frame_norms is not None:
             hidden_BSD = self.frame_norms(hidden_BSD, num_source, self.alpha)

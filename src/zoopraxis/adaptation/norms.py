@@ -53,7 +53,7 @@ class DomainNorms(nn.Module):
             Shape (B, S, D).
 
         Raises:
-            ValueError: If the published exchange needs more clips of a domain than there are.
+            ValueError: If the published exchange takes more clips of the target than the source has.
         """
         if num_source == 0:
             return _normalize(self.target, frames_BSD)
@@ -82,7 +82,7 @@ class DomainNorms(nn.Module):
         given_s, given_t = len(source) - kept_s, len(target) - kept_t
         if given_s <= 0 or given_t <= 0:
             return torch.cat([_normalize(self.source, source), _normalize(self.target, target)])
-        if given_t > len(source) or given_s > len(target):
+        if given_t > len(source):
             raise ValueError(
                 f"the published AutoDIAL at alpha {alpha:.2f} cannot exchange between {len(source)} clips of the source and "
                 f"{len(target)} of the target; make their numbers alike, or take autodial='learned'"
@@ -105,8 +105,9 @@ def _moments(frames_BSD: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _normalize_by(norm: nn.BatchNorm1d, frames_BSD: Tensor, mean: Tensor, square_mean: Tensor) -> Tensor:
-    """Normalize by these moments, and keep them as the running ones."""
+    """Normalize by these moments, and keep them as the running ones: the variance unbiased, as batch norms do."""
     variance = (square_mean - mean.square()).clamp_min(0)
+    num_rows = frames_BSD.shape[0] * frames_BSD.shape[1]
     assert norm.running_mean is not None
     assert norm.running_var is not None
     assert norm.num_batches_tracked is not None
@@ -114,6 +115,6 @@ def _normalize_by(norm: nn.BatchNorm1d, frames_BSD: Tensor, mean: Tensor, square
     with torch.no_grad():
         norm.num_batches_tracked.add_(1)
         norm.running_mean.lerp_(mean.detach(), norm.momentum)
-        norm.running_var.lerp_(variance.detach(), norm.momentum)
+        norm.running_var.lerp_(variance.detach() * (num_rows / max(1, num_rows - 1)), norm.momentum)
     factor = norm.weight * (variance + norm.eps).rsqrt()
     return (frames_BSD - mean) * factor + norm.bias

@@ -157,10 +157,10 @@ class Objective:
                 "adversarial=true discriminates nothing: levels is empty; give e.g. video, or set adversarial=false"
             )
         if self.entropy == "attentive" and "video" not in self.levels:
-            given = f"levels={','.join(self.levels)}" if adversarial else "adversarial=false"
+            given = f"levels={','.join(self.levels)}; add video" if adversarial else "adversarial=false; set adversarial=true"
             raise ValueError(
-                f"entropy=attentive weighs videos by the discriminator of level video, but {given}; add video, or set "
-                "entropy=target or entropy=none"
+                f"entropy=attentive weighs videos by the discriminator of level video, but {given}, or set entropy=target or "
+                "entropy=none"
             )
         below = [name for name, strength in self.strengths.items() if strength < 0]
         if below and self.warmup == "none" and self.below_zero == "warmup":
@@ -234,7 +234,11 @@ class Objective:
         progress: Progress,
         pad_to: tuple[int, int] | None = None,
     ) -> Tensor:
-        """The loss of a step on the source's labels alone, which `pretrain_source` has before each step; see `__call__`."""
+        """The loss of a step on the source's labels alone, which `pretrain_source` has before each step; see `__call__`.
+
+        Differs: norms, shared layers and classifiers of the target's own have gradients of 0 here, so that momentum and weight
+        decay go on moving them; in the published code they have none and rest.
+        """
         found = self._run(network, source, target, self.strengths_at(progress), pad_to, levels=())
         heads = self.heads or tuple(found[0].logits)
         return self._classification(heads, [(found[0].logits, source, found[0])])["classification"]
@@ -289,7 +293,7 @@ class Objective:
     def _class_logits(self, output: DomainOutput) -> Mapping[str, Tensor]:
         if not self.normalize_classes:
             return output.logits
-        return {head: normalize_logits(logits) for head, logits in output.logits.items()}
+        return {head: normalize_logits(logits) if len(logits) else logits for head, logits in output.logits.items()}
 
     def _classification(
         self, heads: Sequence[str], learned: Sequence[tuple[Mapping[str, Tensor], DomainBatch, DomainOutput]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from zoopraxis.adaptation.discriminators import Level
@@ -30,6 +31,14 @@ class DomainOutput:
     domain_logits: dict[Level, Tensor]
     attention: Tensor | None
     features: dict[str, Tensor]
+
+    def clip_logits(self) -> dict[str, Tensor]:
+        """Of each head logits of the clips, shape (B, classes): of predictions of frames the mean over a clip's frames."""
+        num_clips = self.features["video"].shape[0]
+        return {
+            head: values if values.shape[0] == num_clips else torch.unflatten(values, 0, (num_clips, -1)).mean(dim=1)
+            for head, values in self.logits.items()
+        }
 
     def rows(self, num: int) -> DomainOutput:
         """The first `num` clips: the published code fills up short batches and drops the filling."""

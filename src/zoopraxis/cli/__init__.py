@@ -44,6 +44,7 @@ _DISK_REFUSALS = {
     errno.EACCES: "permission denied for {path}; change its permissions or choose another place",
     errno.EPERM: "operation not permitted on {path}; change its permissions or choose another place",
     errno.EROFS: "the file system of {path} is read-only; choose another place",
+    errno.EEXIST: "{path} is a file where a folder is needed; choose another name",
     errno.EISDIR: "{path} is a folder where a file is needed; choose another name",
     errno.ENOTDIR: "{path} lies under something that is no folder; choose another place",
     errno.ENAMETOOLONG: "the name {path} is too long for the file system; choose a shorter one",

@@ -40,11 +40,20 @@ class _Store(StrEnum):
 
 
 _ResultsFile = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results file.")]
-_Annotations = Annotated[Path, typer.Argument(metavar="ANNOTATIONS", help="The annotations of the clips that were scored.")]
+_Annotations = Annotated[
+    Path,
+    typer.Argument(
+        metavar="ANNOTATIONS", help="The annotations of the clips that were scored; for adaptation also their folder."
+    ),
+]
 _ChallengeName = Annotated[
     _Challenge | None, typer.Option(help="The challenge; by default recognition, where there are verbs and nouns.")
 ]
 _Format = Annotated[str, typer.Option(help="Format of ANNOTATIONS; auto: told from the file.")]
+_Mapping = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Classes that two data sets share, as data.mapping of the training, e.g. ucf_hmdb."),
+]
 _TailVerbs = Annotated[Path | None, typer.Option(help="Rare verbs; by default the file beside ANNOTATIONS.")]
 _TailNouns = Annotated[Path | None, typer.Option(help="Rare nouns; by default the file beside ANNOTATIONS.")]
 _Unseen = Annotated[Path | None, typer.Option(help="Participants not trained on; by default the split's file beside.")]
@@ -80,6 +89,7 @@ def command(
     annotations: _Annotations,
     challenge: _ChallengeName = None,
     format: _Format = "auto",
+    mapping: _Mapping = None,
     tail_verbs: _TailVerbs = None,
     tail_nouns: _TailNouns = None,
     unseen_participants: _Unseen = None,
@@ -102,11 +112,13 @@ def command(
         raise ConfigError("--projection is of the report's picture of embeddings; give --report and --embeddings too")
 
     from zoopraxis.cli.comparison import read_comparison
-    from zoopraxis.cli.truth import read_truth, strip_reader
+    from zoopraxis.cli.truth import adaptation_labels, read_truth, strip_reader
     from zoopraxis.evaluation.results import load_results
 
     scored = load_results(results)
-    truth = read_truth(annotations, scored, training=training_annotations, format=format)
+    if challenge is _Challenge.ADAPTATION:
+        annotations = adaptation_labels(annotations, scored)
+    truth = read_truth(annotations, scored, training=training_annotations, format=format, mapping=mapping)
     named = {"tail_verbs": tail_verbs, "tail_nouns": tail_nouns, "unseen_participants": unseen_participants}
     if challenge is None and {"verb", "noun"} <= scored.scores.keys() & truth.labels.keys():
         challenge = _Challenge.RECOGNITION
@@ -129,7 +141,7 @@ def command(
             title=f"{'Domain adaptation' if challenge is _Challenge.ADAPTATION else 'Action recognition'}: {results.stem}",
             facts={"results": str(results), "annotations": str(annotations), **facts, **_meta_facts(scored)},
             class_names=truth.class_names,
-            training_counts=_training_counts(training_annotations, annotations, scored),
+            training_counts=_training_counts(training_annotations, annotations, scored, mapping),
             read_strip=None if root is None else strip_reader(annotations, root, kind=store, format=format),
             sections=comparison.sections(scored, truth, projection=(projection or _Projection.PCA).value),
         )
@@ -195,11 +207,13 @@ def _meta_facts(results: Results) -> dict[str, str]:
     return {str(name): str(value) for name, value in results.meta.items()}
 
 
-def _training_counts(training: Path | None, annotations: Path, results: Results) -> dict[str, IntArray] | None:
+def _training_counts(
+    training: Path | None, annotations: Path, results: Results, mapping: str | None
+) -> dict[str, IntArray] | None:
     from zoopraxis.cli.truth import challenge_files, read_training_counts
 
     path = training or challenge_files(annotations).get("training_annotations")
-    return None if path is None else read_training_counts(path, results.heads)
+    return None if path is None else read_training_counts(path, results.heads, mapping=mapping)
 
 
 def _show(

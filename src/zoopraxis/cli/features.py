@@ -61,7 +61,12 @@ def extract(
     per: Annotated[_Per, typer.Option(help="frame: features of frames spread over a clip; clip: of views along it.")] = (
         _Per.FRAME
     ),
-    num_segments: Annotated[int, typer.Option(min=1, help="Features of a clip; published ones have 25.")] = 25,
+    num_segments: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Features of a clip; published ones have 25, networks that mix T frames (TSM: 8) need a multiple of T."
+        ),
+    ] = 25,
     modality: Annotated[str | None, typer.Option(help="Name of the features; default: rgb or flow, as the network.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Of timm:NAME: a file of its weights, where timm cannot fetch them.")] = (
         None

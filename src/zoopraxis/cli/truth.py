@@ -13,13 +13,23 @@ import numpy as np
 import numpy.typing as npt
 
 from zoopraxis.data.annotations import detect_format, read_annotations
+from zoopraxis.data.annotations.shared_classes import share_classes
+from zoopraxis.data.annotations.uda import UDA_SPLITS, find_uda_file, uda_file_names
 from zoopraxis.data.index import UNLABELLED, ClipIndex
 from zoopraxis.epic.annotations import class_names_beside, read_table
 from zoopraxis.epic.recognition import labels_of
 from zoopraxis.errors import AnnotationError, DataError
 from zoopraxis.evaluation.results import Results
 
-__all__ = ["Truth", "adaptation_test_files", "challenge_files", "read_training_counts", "read_truth", "strip_reader"]
+__all__ = [
+    "Truth",
+    "adaptation_labels",
+    "adaptation_test_files",
+    "challenge_files",
+    "read_training_counts",
+    "read_truth",
+    "strip_reader",
+]
 
 IntArray = npt.NDArray[np.int64]
 StrArray = npt.NDArray[np.str_]
@@ -43,7 +53,9 @@ class Truth:
     class_names: dict[str, tuple[str, ...]]
 
 
-def read_truth(path: Path, results: Results, *, training: Path | None = None, format: str = "auto") -> Truth:
+def read_truth(
+    path: Path, results: Results, *, training: Path | None = None, format: str = "auto", mapping: str | None = None
+) -> Truth:
     """Look up the clips of results in annotations.
 
     Args:
@@ -51,19 +63,22 @@ def read_truth(path: Path, results: Results, *, training: Path | None = None, fo
         results: The clips that were scored.
         training: The training clips, whose classes number the labels where annotations have names only.
         format: Of the annotations.
+        mapping: Of `SHARED_CLASSES`, by which labels are numbered anew, as in the training; none: as the annotations have them.
 
     Raises:
+        ConfigError: If there is no such mapping.
         AnnotationError: If the annotations are missing or malformed, have no labels, or their named classes are not as many as
             were scored.
         DataError: If a clip is not in them.
     """
     if not path.exists():
         raise AnnotationError(f"the annotations {path} do not exist; check the path")
-    if (detect_format(path) if format == "auto" else format) == "epic":
+    if mapping is None and (detect_format(path) if format == "auto" else format) == "epic":
         picked = labels_of(results.clip_ids, read_table(path))
         return Truth(picked.labels, picked.participants, class_names_beside(path))
-    names = None if training is None else read_annotations(training).class_names
+    names = None if training is None or mapping is not None else read_annotations(training).class_names
     index = read_annotations(path, format=format, class_names=names)
+    index = index if mapping is None else share_classes(index, mapping)
     _check_classes(index, results.heads, path)
     rows = _rows_of(results.clip_ids, index.clip_ids, path)
     participants = index.column("participant_id")[rows]
@@ -79,7 +94,8 @@ def _check_classes(index: ClipIndex, heads: Mapping[str, int], path: Path) -> No
         if is_named and head in heads and len(names) != heads[head]:
             raise AnnotationError(
                 f"{path} has {len(names)} classes of head {head!r}, but the results have {heads[head]};"
-                " name the training clips with --training-annotations, so that the classes are numbered as there"
+                " name the training clips with --training-annotations, so that the classes are numbered as there, or give the"
+                " --mapping of the training"
             )
 
 
@@ -122,25 +138,50 @@ def adaptation_test_files(annotations: Path) -> dict[str, Path]:
     """
     target = annotations
     if annotations.is_dir():
-        name = "EPIC_100_uda_target_test_timestamps"
-        places = [annotations / folder / f"{name}{suffix}" for folder in ("", "uda") for suffix in (".csv", ".pkl")]
-        found = next((file for file in places if file.is_file()), None)
+        found = find_uda_file(annotations, "target_test")
         if found is None:
-            raise AnnotationError(f"there is no {name}.csv in the folder {annotations} or in uda inside it; name the file")
+            names = " or ".join(uda_file_names("target_test"))
+            raise AnnotationError(f"there is no {names} in the folder {annotations} or in uda inside it; name the file")
         target = found
     source = target.with_name(target.name.replace("target", "source"))
     files = {"target": target}
     return files | {"source": source} if source != target and source.is_file() else files
 
 
-def read_training_counts(path: Path, heads: Mapping[str, int]) -> dict[str, IntArray]:
+def adaptation_labels(annotations: Path, results: Results) -> Path:
+    """The file with the labels of results of the adaptation challenge.
+
+    Args:
+        annotations: That file, or a folder that has it, or `uda` in it.
+        results: The split that they say they are of is looked for; by default target_val.
+
+    Raises:
+        AnnotationError: If it is not in the folder.
+    """
+    if not annotations.is_dir():
+        return annotations
+    stated = str(results.meta.get("split", "val"))
+    split = stated if stated in UDA_SPLITS else f"target_{stated}"
+    found = find_uda_file(annotations, split, has_labels=True) if split in UDA_SPLITS else None
+    if found is None:
+        raise AnnotationError(f"the folder {annotations} has no annotations of split {split}; name the file of the clips")
+    return found
+
+
+def read_training_counts(path: Path, heads: Mapping[str, int], *, mapping: str | None = None) -> dict[str, IntArray]:
     """How many training clips each class has; head name to counts, shape (classes,). Of annotations with splits: split train.
+
+    Args:
+        path: The annotations.
+        heads: Classes a head.
+        mapping: As for `read_truth`.
 
     Raises:
         AnnotationError: If the annotations have no labels of a head.
         DataError: If a class is beyond those of a head.
     """
-    labels = read_annotations(path, split="train").labels()
+    index = read_annotations(path, split="train")
+    labels = (index if mapping is None else share_classes(index, mapping)).labels()
     counts = {}
     for head, num_classes in heads.items():
         if head not in labels:

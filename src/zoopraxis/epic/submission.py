@@ -185,9 +185,21 @@ def check_adaptation_submission(
             continue
         try:
             check_domain(results, domain)
+            if ids is None:
+                _check_split(results, f"{domain}_test")
             check_submission(results, expected_ids=ids, classes=classes)
         except DataError as error:
             raise DataError(f"results of the {domain}: {error}") from error
+
+
+def _check_split(results: Results, split: str) -> None:
+    """Refuse results that say themselves that they are of another split of the challenge."""
+    stated = results.meta.get("split", split)
+    if stated not in ("test", split):
+        raise DataError(
+            f"they are scores of split {stated}, but the challenge takes {split}; test with --split {split}, or give "
+            "--annotations to have their clips checked instead"
+        )
 
 
 def adaptation_json(target: Results, levels: SupervisionLevels, *, source: Results | None = None) -> bytes:

@@ -24,7 +24,7 @@ from zoopraxis.models.misfits import refuse_length, refuse_misfit, refuse_other_
 from zoopraxis.models.preprocessing import Preprocessing
 from zoopraxis.models.weights import WEIGHTS, PublishedWeights
 
-__all__ = ["initialize", "load_model", "model_record", "save_model"]
+__all__ = ["initialize", "load_model", "locate", "model_record", "save_model"]
 
 Architecture = str | Mapping[str, Any]
 
@@ -78,7 +78,7 @@ def load_model(
         ConfigError: If `architecture` names something unknown.
     """
     load_families()
-    path, published = _locate(source)
+    path, published = locate(source)
     if isinstance(architecture, str) and "." in architecture:
         published, architecture = WEIGHTS.get(architecture), None
     archive = read_archive(path, map_location=map_location)
@@ -119,7 +119,7 @@ def initialize(model: VideoModel, source: str | Path, *, is_backbone_only: bool 
             a module is tied to it) is another.
     """
     load_families()
-    path, _ = _locate(source)
+    path, _ = locate(source)
     archive = read_archive(path)
     refuse_feature_network(archive, path)
     mapped = map_keys(archive["state_dict"], is_ours=RECORD_KEY in archive)
@@ -232,7 +232,12 @@ def save_model(model: VideoModel, path: str | Path) -> Path:
     return path
 
 
-def _locate(source: str | Path) -> tuple[Path, PublishedWeights | None]:
+def locate(source: str | Path) -> tuple[Path, PublishedWeights | None]:
+    """The file of a checkpoint, fetched if it is a URL or a name of published weights, and what is known of the latter.
+
+    Raises:
+        CheckpointError: If there is none, or it cannot be had.
+    """
     name = str(source)
     if name in WEIGHTS.names():
         published = WEIGHTS.get(name)
@@ -244,10 +249,19 @@ def _locate(source: str | Path) -> tuple[Path, PublishedWeights | None]:
     if name.startswith(("http://", "https://")):
         return fetch(name, Path(urlsplit(name).path).name), None
     if not Path(source).is_file():
-        raise CheckpointError(
-            f"there is no checkpoint {name}, and no published weights have that name; {did_you_mean(name, WEIGHTS.names())}"
-        )
+        raise CheckpointError(_missing(Path(source), name))
     return Path(source), None
+
+
+def _missing(path: Path, name: str) -> str:
+    """What to say where neither a file nor published weights have a name."""
+    if path.is_dir():
+        inside = sorted(path.rglob("*.ckpt"))
+        cure = f"name the file, e.g. {inside[-1]}" if inside else "name a checkpoint file"
+        return f"{name} is a folder, not a checkpoint; {cure}"
+    near = did_you_mean(name, WEIGHTS.names())
+    cure = "check the path, or list the names with: zoopraxis models" if near.startswith(("known", "none")) else near
+    return f"there is no checkpoint {name}, and no published weights have that name; {cure}"
 
 
 def _given(architecture: Architecture | None, published: PublishedWeights | None) -> dict[str, Any]:

@@ -95,9 +95,7 @@ class TA3N(VideoModel):
         if self.domain == "target":
             scores: dict[str, Tensor] = self.adaptation(features_BTD)
             return scores
-        logits = self.adaptation.describe(features_BTD, self.domain).logits
-        num_clips = len(features_BTD)
-        return {head: values.reshape(num_clips, -1, values.shape[-1]).mean(dim=1) for head, values in logits.items()}
+        return self.adaptation.describe(features_BTD, self.domain).clip_logits()
 
     def domains(
         self,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -24,7 +24,7 @@ from zoopraxis.models.preprocessing import normalize
 from zoopraxis.training.losses import head_losses, join_losses
 from zoopraxis.training.mixing import draw_boxes, draw_mix, erase, mix_clips, mixed_labels
 from zoopraxis.training.optim import build_optimizer, learning_rate_factor
-from zoopraxis.training.steps import check_rates, limited_batches, step_seed
+from zoopraxis.training.steps import check_rates, gather_rows, limited_batches, step_seed, with_prefix
 from zoopraxis.training.view_actions import top_view_actions
 
 __all__ = ["RecognitionSystem"]
@@ -162,22 +162,13 @@ class RecognitionSystem(L.LightningModule):
 
     def _gather(self) -> tuple[np.ndarray[Any, Any], dict[str, np.ndarray[Any, Any]], dict[str, np.ndarray[Any, Any]]]:
         """All processes' outputs by row: each row once, in ascending order."""
-        merged = {key: torch.cat([output[key] for output in self._outputs]) for key in self._outputs[0]}
+        arrays = gather_rows(self, self._outputs)
         self._outputs.clear()
-        if self.trainer.world_size > 1:
-            gathered = cast("dict[str, Tensor]", self.all_gather(merged))
-            merged = {key: value.flatten(0, 1) for key, value in gathered.items()}
-        arrays = {key: value.cpu().numpy() for key, value in merged.items()}
-        is_clip = arrays["index"] >= 0
-        arrays = {key: values[is_clip] for key, values in arrays.items()}
-        rows, first = np.unique(arrays["index"], return_index=True)
-        heads = [key.removeprefix("score:") for key in arrays if key.startswith("score:")]
-        scores = {head: arrays[f"score:{head}"][first] for head in heads}
-        labels = {head: arrays[f"label:{head}"][first] for head in heads}
+        scores, labels = with_prefix(arrays, "score:"), with_prefix(arrays, "label:")
         if "action_classes" in arrays:
-            classes, values = arrays["action_classes"][first], arrays["action_scores"][first]
+            classes, values = arrays["action_classes"], arrays["action_scores"]
             self.view_actions = TopActions.from_classes(classes, values, scores["noun"].shape[1])
-        return rows, scores, labels
+        return arrays["index"], scores, labels
 
     def _metrics(self, scores: dict[str, np.ndarray[Any, Any]], labels: dict[str, np.ndarray[Any, Any]]) -> dict[str, float]:
         """Plain cross entropy, without smoothing, and accuracies in percent."""

@@ -36,6 +36,9 @@ __all__ = [
     "resolve_monitor",
 ]
 
+_REFUSALS = (MisconfigurationException, ModuleNotFoundError, ValueError, TypeError)
+"""What Lightning raises for arguments that do not suit it or this machine."""
+
 
 def build_trainer(
     config: Config,
@@ -62,8 +65,8 @@ def build_trainer(
     arguments = dict(config.trainer)
     accelerator, devices = arguments.get("accelerator", "auto"), arguments.get("devices", "auto")
     check_devices(accelerator, devices)
-    is_parallel = _num_devices(accelerator, devices) * arguments.get("num_nodes", 1) > 1
-    if has_idle_parameters and is_parallel and arguments.get("strategy", "auto") in ("auto", "ddp"):
+    is_shared_out = arguments.get("strategy", "auto") in ("auto", "ddp")
+    if has_idle_parameters and is_shared_out and _num_devices(accelerator, devices) * arguments.get("num_nodes", 1) > 1:
         arguments["strategy"] = DDPStrategy(find_unused_parameters=True)
     if arguments.get("strategy") == FSDP2:
         arguments["strategy"] = ShardedStrategy()
@@ -79,7 +82,7 @@ def build_trainer(
             enable_progress_bar=show_progress,
             enable_model_summary=False,
         )
-    except (MisconfigurationException, ValueError, TypeError) as error:
+    except _REFUSALS as error:
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
 
 
@@ -87,19 +90,22 @@ def inference_trainer(*, accelerator: str, devices: int | str, show_progress: bo
     """The Trainer of a test: no logs, no checkpoints.
 
     Raises:
-        ConfigError: If a device is not there.
+        ConfigError: If a device is not there, or unknown to Lightning.
     """
     check_devices(accelerator, devices)
-    return L.Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        callbacks=[_progress_bar()] if show_progress else None,
-        logger=False,
-        enable_checkpointing=False,
-        use_distributed_sampler=False,
-        enable_progress_bar=show_progress,
-        enable_model_summary=False,
-    )
+    try:
+        return L.Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            callbacks=[_progress_bar()] if show_progress else None,
+            logger=False,
+            enable_checkpointing=False,
+            use_distributed_sampler=False,
+            enable_progress_bar=show_progress,
+            enable_model_summary=False,
+        )
+    except _REFUSALS as error:
+        raise ConfigError(f"accelerator {accelerator}: {' '.join(str(error).split())}") from error
 
 
 @contextmanager
@@ -155,13 +161,21 @@ def resolve_monitor(wanted: str, heads: Sequence[str]) -> str:
 
 
 def _num_devices(accelerator: str, devices: Any) -> int:
-    """Devices of one machine that Lightning will use."""
-    if isinstance(devices, list):
-        return len(devices)
+    """Devices of one machine that Lightning will use; it also takes their numbers, as a list or as text (`0,1`).
+
+    Raises:
+        ConfigError: If that is no number of devices.
+    """
+    numbers = devices.strip(",").split(",") if isinstance(devices, str) and "," in devices else devices
+    if isinstance(numbers, list):
+        return len(numbers)
     if devices in ("auto", -1, "-1"):
         on_gpu = accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available()
         return torch.cuda.device_count() if on_gpu else 1
-    return int(devices)
+    try:
+        return int(devices)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"trainer.devices={devices} is no number of devices; give e.g. 2, or auto") from error
 
 
 def check_norms(model: nn.Module, trainer: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,17 @@ PRINTED = {
 """What the script prints, and what it is called here."""
 
 
+_DEFAULTS = {
+    "baseline_type": "frame",
+    "frame_aggregation": "avgpool",
+    "use_attn": "none",
+    "use_attn_frame": "none",
+    "n_ts": "5",
+    "test_segments": "5",
+}
+"""What the script takes for options that are not given."""
+
+
 def matches(case: Mapping[str, Any]) -> bool:
     return str(case["case"]).startswith("ta3n_epic_test_script")
 
@@ -50,14 +62,17 @@ def matches(case: Mapping[str, Any]) -> bool:
 def check(case: Mapping[str, Any], arrays: Mapping[str, np.ndarray], context: Any) -> None:
     check_samplers(dict(case), context)
     config, extra = case["config"], case["extra"]
-    modality, options = config["argv"][1], _options(config["argv"])
-    path = _write_features(config["features"], arrays["narration_ids"].tolist(), context)
-    results = _test(case, options, modality, path, context)
+    modality, options = config["argv"][1], _DEFAULTS | _options(config["argv"])
+    paths = [
+        _write_features(config.get(name, config["features"]), name, arrays["narration_ids"].tolist(), context)
+        for name in ("features", "noun_features")
+    ]
+    results = _test(case, options, modality, paths, context)
     _check_probabilities(results, arrays, context)
     for wrong in ({"use_attn": "none"}, {"test_segments": "3"}):
         if options.items() >= wrong.items() or not _is_possible(options, wrong):
             continue
-        changed = _probabilities(_test(case, options | wrong, modality, path, context))
+        changed = _probabilities(_test(case, options | wrong, modality, paths, context))
         assert not context.is_close(changed["verb"], arrays["verb_probs"]), f"the case does not see {wrong}"
     _check_submission(results, arrays, extra, context)
     if os.environ.get("ZOOPRAXIS_REAL_DATA"):
@@ -69,56 +84,63 @@ def _options(argv: Sequence[str]) -> dict[str, str]:
     return {name.lstrip("-"): value for name, value in pairwise(argv) if name.startswith("-")}
 
 
-def _write_features(text: str, clip_ids: Sequence[str], context: Any) -> Path:
-    names = re.search(r"\{'features': \{([^}]*)\}", text)
+def _write_features(text: str, name: str, clip_ids: Sequence[str], context: Any) -> Path:
+    """The file that the text describes: each modality with its tensor, or all with one whose name has <m> in its place."""
+    begun = re.search(r"\{'features': \{([^}]*)\}", text)
     shape = re.search(r"\((\d+), ?(\d+), ?(\d+)\)", text)
-    assert names is not None
+    assert begun is not None
     assert shape is not None
     sizes = [int(size) for size in shape.groups()]
-    features = {name: context.tensor(f"uda_feat_{name}", sizes).numpy() for name in re.findall(r"'(\w+)'", names[1])}
-    path: Path = context.tmp_path / "features.pkl"
+    called = dict(re.findall(r"'(\w+)': ?tensor\('(\w+)'", begun[1]))
+    if not called:
+        pattern = re.search(r"tensor\('(.*?<m>.*?)'", begun[1])
+        assert pattern is not None
+        called = {modality: pattern[1].replace("<m>", modality) for modality in re.findall(r"'(\w+)'", begun[1])}
+    features = {modality: context.tensor(tensor, sizes).numpy() for modality, tensor in called.items()}
+    path: Path = context.tmp_path / f"{name}.pkl"
     path.write_bytes(pickle.dumps({"features": features, "narration_ids": list(clip_ids)}, protocol=4))
     return path
 
 
-def _test(case: Mapping[str, Any], options: Mapping[str, str], modality: str, path: Path, context: Any) -> Results:
+def _test(case: Mapping[str, Any], options: Mapping[str, str], modality: str, paths: Sequence[Path], context: Any) -> Results:
     """Scores by a test of the published checkpoint; of separate models of verbs and nouns, each one's head."""
     folder: Path = context.tmp_path
     annotations = folder / "clips.csv"
-    clip_ids = open_features(path).clip_ids.tolist()
+    clip_ids = open_features(paths[0]).clip_ids.tolist()
     rows = [f"{clip_id},{clip_id.rpartition('_')[0]},00:00:01.00,00:00:02.00" for clip_id in clip_ids]
     annotations.write_text("\n".join(["narration_id,video_id,start_timestamp,stop_timestamp", *rows]) + "\n")
-    given = given_arguments({"config": _settings(options)})
     settings = TestOptions(
-        root=str(path),
         annotations=str(annotations),
         modalities=None if modality == "ALL" else [modality],
         num_segments=int(options["test_segments"]),
-        architecture=given,
+        architecture=given_arguments({"config": _settings(options)}),
         batch_size=4,
         num_workers=0,
     )
     tested = []
-    for weights in ("state_dict", "noun_state_dict") if "noun_weights" in options else ("state_dict",):
+    for weights, path in zip(("state_dict", "noun_state_dict"), paths, strict=True):
+        if weights != "state_dict" and "noun_weights" not in options:
+            continue
         tensors = context.state_dict({**case, "state_dict": case.get(weights, case["state_dict"])})
         content = {"epoch": 30, "arch": "TBN", "state_dict": {f"module.{key}": tensor for key, tensor in tensors.items()}}
-        torch.save(content, folder / f"{weights}.pth.tar")
-        outcome = test(
-            folder / f"{weights}.pth.tar", folder / "results.npz", split="test", options=settings, accelerator="cpu", devices=1
-        )
+        checkpoint = folder / f"{weights}.pth.tar"
+        torch.save(content, checkpoint)
+        given = replace(settings, root=str(path))
+        outcome = test(checkpoint, folder / "results.npz", split="test", options=given, accelerator="cpu", devices=1)
         tested.append(outcome.results)
-    return tested[0] if len(tested) == 1 else join_heads(tested, HEADS)
+    if len(tested) == 1:
+        return tested[0]
+    joined = join_heads(tested, HEADS)
+    return joined.take(np.array([joined.clip_ids.tolist().index(clip_id) for clip_id in clip_ids]))
 
 
 def _settings(options: Mapping[str, str]) -> dict[str, Any]:
     """The options as the other cases write their networks' arguments."""
-    defaults = {"use_attn": "none", "use_attn_frame": "none", "n_ts": "5"}
-    given = defaults | dict(options)
     names = ("baseline_type", "frame_aggregation", "use_attn", "use_attn_frame")
     return {
-        **{name: given[name] for name in names},
-        "train_segments": int(given["test_segments"]),
-        "n_ts": int(given["n_ts"]),
+        **{name: options[name] for name in names},
+        "train_segments": int(options["test_segments"]),
+        "n_ts": int(options["n_ts"]),
         "dropout_i": 0.0,
         "dropout_v": 0.0,
     }
@@ -129,7 +151,7 @@ def _is_possible(options: Mapping[str, str], change: Mapping[str, str]) -> bool:
     is_relations, is_average = (options["frame_aggregation"] == name for name in ("trn-m", "avgpool"))
     if "test_segments" in change:
         return is_average
-    return options.get("use_attn", "none") == "TransAttn" and (is_relations or is_average)
+    return options["use_attn"] == "TransAttn" and (is_relations or is_average)
 
 
 def _probabilities(results: Results) -> dict[str, np.ndarray]:
@@ -171,7 +193,9 @@ def _check_printed(results: Results, lines: Sequence[str], folder: Path) -> None
     table = read_table(folder / "epic100" / "uda" / "EPIC_100_uda_target_val.csv")
     labels = labels_of(results.clip_ids, table).labels
     metrics = adaptation_metrics(results, labels).as_dict()
-    printed = next(line for line in lines if "Prec@1" in line)
+    printed = next((line for line in lines if "Prec@1" in line), None)
+    if printed is None:
+        return
     for words, name in PRINTED.items():
         told = re.search(rf"{re.escape(words)} ([\d.]+)", printed)
         assert told is not None, f"{printed} does not tell {words}"

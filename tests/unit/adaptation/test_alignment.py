@@ -72,6 +72,11 @@ def test_covariances_are_those_of_all_clips() -> None:
     torch.testing.assert_close(found, coral(source.features["video"], target.features["video"]))
 
 
+def test_a_single_clip_has_no_covariance_to_compare() -> None:
+    source, target = _sides()
+    assert float(domain_discrepancy(source.rows(1), target, discrepancy="coral")) == 0
+
+
 def test_an_unknown_feature_is_refused() -> None:
     message = r"discrepancy_at=shared_2: the network has no such feature, only logits, shared_1, video, verb, noun"
     with pytest.raises(ValueError, match=message):

@@ -233,6 +233,14 @@ def test_rows_are_the_first_clips(variant: str) -> None:
     _same(network.describe(_clips(5)).rows(2), network.describe(_clips(5)[:2]))
 
 
+def test_logits_of_frames_are_averaged_over_each_clip() -> None:
+    logits = torch.tensor([[0.0, 2.0], [2.0, 4.0], [1.0, 1.0], [3.0, 5.0]])
+    of_frames = DomainOutput({"label": logits}, {}, {}, None, {"video": torch.zeros(2, 3)})
+    assert of_frames.clip_logits()["label"].tolist() == [[1.0, 3.0], [2.0, 3.0]]
+    of_clips = DomainOutput({"label": logits}, {}, {}, None, {"video": torch.zeros(4, 3)})
+    assert of_clips.clip_logits()["label"] is logits
+
+
 def test_without_second_classifiers_their_logits_are_the_first() -> None:
     output = _network().describe(_clips(2))
     assert output.second_logits is output.logits
@@ -294,3 +302,11 @@ def test_features_of_another_width_are_refused() -> None:
     message = r"^features must have shape \(clips, frames, 10\), not \(2, 3, 7\); give the modalities that the network was "
     with pytest.raises(ValueError, match=message):
         _network().domains(_clips(2), torch.randn(2, 3, 7))
+
+
+def test_a_domain_without_clips_trains_nothing_of_its_own() -> None:
+    network = _network(share_parameters=False, norm="adabn", num_shared_layers=2, second_classifier=True)
+    sum(_tensors(network.domains(_clips(3), _clips(0))[0])["logits.verb"].flatten()).backward()
+    trained = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
+    assert "frame_layers.0.weight" in trained
+    assert not [name for name in trained if name.startswith("target_") or ".target." in name]

@@ -49,7 +49,8 @@ def test_learned_mixing_averages_the_statistics_of_both_domains() -> None:
     variance = 0.7 * source.square().mean(0) + 0.3 * target.square().mean(0) - mean.square()
     torch.testing.assert_close(found[:4], (frames[:4] - mean) / (variance + 1e-5).sqrt(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(norms.source.running_mean, 0.1 * mean)
-    torch.testing.assert_close(norms.source.running_var, 0.9 * torch.ones(DIM) + 0.1 * variance)
+    unbiased = variance * len(source) / (len(source) - 1)
+    torch.testing.assert_close(norms.source.running_var, 0.9 * torch.ones(DIM) + 0.1 * unbiased)
 
 
 @pytest.mark.parametrize("value", [0.2, 0.5, 0.7, 1.0, 1.3])
@@ -77,6 +78,16 @@ def test_the_published_exchange_sends_the_last_clips_through_the_other_norm() ->
     torch.testing.assert_close(found[4:7], by_target[:3], rtol=1e-4, atol=1e-5)
     # What the published code takes for the target's last clips.
     torch.testing.assert_close(found[7:], found[1:4], rtol=0, atol=0)
+
+
+def test_the_published_exchange_gives_a_smaller_target_more_clips_than_it_has() -> None:
+    norms, frames = DomainNorms(DIM, mixing="published"), _frames(8, 2)
+    found = norms(frames, 8, torch.tensor([0.5]))
+    by_source = _by_hand(torch.cat([frames[:4], frames[9:]]))
+    by_target = _by_hand(torch.cat([frames[8:9], frames[4:8]]))
+    torch.testing.assert_close(found[:8], torch.cat([by_source[:4], by_target[1:]]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[8], by_target[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[9], found[7], rtol=0, atol=0)
 
 
 def test_the_published_exchange_needs_domains_of_like_size() -> None:

@@ -269,8 +269,8 @@ def test_the_loss_is_float32_under_autocast() -> None:
     [
         (
             {"adversarial": False},
-            r"entropy=attentive weighs videos by the discriminator of level video, but adversarial=false; add video, or set "
-            r"entropy=target or entropy=none",
+            r"entropy=attentive weighs videos by the discriminator of level video, but adversarial=false; set "
+            r"adversarial=true, or set entropy=target or entropy=none",
         ),
         ({"levels": ["relation", "frame"]}, r"the discriminator of level video, but levels=relation,frame; add video"),
         ({"levels": [], "entropy": "none"}, r"adversarial=true discriminates nothing: levels is empty; give e\.g\. video"),

@@ -84,6 +84,7 @@ def test_a_long_error_stays_one_line(monkeypatch: pytest.MonkeyPatch, capsys: py
         (errno.ENOSPC, "no space left on device while writing out.npz; free some space and run the same command again"),
         (errno.EACCES, "permission denied for out.npz; "),
         (errno.EROFS, "the file system of out.npz is read-only; "),
+        (errno.EEXIST, "out.npz is a file where a folder is needed; "),
         (errno.EISDIR, "out.npz is a folder where a file is needed; "),
     ],
 )

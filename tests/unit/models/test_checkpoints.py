@@ -243,10 +243,21 @@ def test_a_checkpoint_that_would_run_code_is_refused_unread(tmp_path: Path, monk
 
 
 def test_broken_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"there is no checkpoint nowhere.ckpt, and no published weights have that name"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"there is no checkpoint nowhere.ckpt, and no published weights have that name; check the path, or list",
+    ):
         load_model("nowhere.ckpt")
     with pytest.raises(CheckpointError, match=r"did you mean 'tsm_resnet50.epic100_rgb'"):
         load_model("tsm_resnet50.epic100_rbg")
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"run is a folder, not a checkpoint; name a checkpoint file"):
+        load_model(tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").touch()
+    with pytest.raises(
+        CheckpointError, match=r"run is a folder, not a checkpoint; name the file, e.g. .*checkpoints/last.ckpt"
+    ):
+        load_model(tmp_path / "run")
     whole = _save(tmp_path / "whole.ckpt", _epic_keys(_model())).read_bytes()
     for name, content in (("cut.ckpt", whole[: len(whole) // 2]), ("empty.ckpt", b""), ("text.ckpt", b"no checkpoint at all")):
         (tmp_path / name).write_bytes(content)

@@ -9,7 +9,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from zoopraxis.config.schema import TrainConfig
 from zoopraxis.errors import ConfigError
-from zoopraxis.training.trainer import build_trainer, check_devices, quiet_lightning, resolve_monitor
+from zoopraxis.training.trainer import build_trainer, check_devices, inference_trainer, quiet_lightning, resolve_monitor
 
 
 def test_more_processes_than_cores_are_refused() -> None:
@@ -51,6 +51,16 @@ def test_an_unknown_logger_names_the_known(tmp_path: Path) -> None:
         build_trainer(config, tmp_path, monitor=None, show_progress=False)
 
 
+@pytest.mark.parametrize("accelerator", ["tpu", "abacus"])
+def test_an_accelerator_that_is_not_here_is_one_line(tmp_path: Path, accelerator: str) -> None:
+    config = TrainConfig()
+    config.trainer["accelerator"] = accelerator
+    with pytest.raises(ConfigError, match=r"trainer: .*"):
+        build_trainer(config, tmp_path, monitor=None, show_progress=False)
+    with pytest.raises(ConfigError, match=f"accelerator {accelerator}: "):
+        inference_trainer(accelerator=accelerator, devices=1, show_progress=False)
+
+
 def test_a_wrong_trainer_argument_is_one_line(tmp_path: Path) -> None:
     config = TrainConfig()
     config.trainer |= {"accelerator": "cpu", "strategy": "no_such_strategy"}
@@ -66,6 +76,20 @@ def test_processes_look_for_parameters_that_a_step_leaves_alone(tmp_path: Path) 
         with quiet_lightning():
             trainer = build_trainer(config, tmp_path, monitor=None, show_progress=False, has_idle_parameters=True)
         assert isinstance(trainer.strategy, DDPStrategy) == is_parallel
+
+
+@pytest.mark.parametrize(
+    ("devices", "message"),
+    [
+        ("0,1", r"^trainer: `devices` selected with `CPUAccelerator`"),
+        ("two", r"^trainer\.devices=two is no number of devices; give"),
+    ],
+)
+def test_devices_that_are_no_number_are_one_line(devices: str, message: str, tmp_path: Path) -> None:
+    config = TrainConfig()
+    config.trainer |= {"accelerator": "cpu", "devices": devices}
+    with pytest.raises(ConfigError, match=message):
+        build_trainer(config, tmp_path, monitor=None, show_progress=False, has_idle_parameters=True)
 
 
 def test_entropy_is_better_the_lower(tmp_path: Path) -> None:

@@ -33,6 +33,9 @@ def open_published(path: Path) -> MappedFeatures:
 
     Raises:
         DataError: If it cannot be read, holds something else, or its parts do not fit each other.
+
+    Differs: the published loader unpickles the file, which may run code, and keeps all of its 25 features a clip in memory, of
+    which 5 are used, and all modalities side by side once more.
     """
     opened = map_pickle(path)
     content = opened.content

@@ -11,12 +11,13 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from zoopraxis.data.features.folder import open_folder
 from zoopraxis.data.features.published import open_published
 from zoopraxis.errors import DataError
 
-__all__ = ["FeatureStore", "check_widths", "open_features"]
+__all__ = ["FeatureStore", "check_widths", "open_features", "rows_by_name"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -115,3 +116,21 @@ def check_widths(store: FeatureStore, expected: Mapping[str, int], whose: str) -
                 f"features {name} of {store.path} have width {width}, those of {whose} {wanted}; "
                 "take features of the same network"
             )
+
+
+def rows_by_name(store: FeatureStore, clip_ids: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
+    """Rows of clips, shape (B,), by their ids; where the store has none of these, by the last part of ids that are paths.
+
+    Lists name clips by the path of another machine, official splits by class and video; features are often stored by video
+    alone. Names have to be unique on both sides.
+
+    Raises:
+        DataError: If clips are not there; tells how many, and the first.
+    """
+    if pd.Index(clip_ids).isin(store.clip_ids).any():
+        return store.rows_of(clip_ids)
+    names, stored = (pd.Index([str(name).rstrip("/").rpartition("/")[2] for name in ids]) for ids in (clip_ids, store.clip_ids))
+    if not names.is_unique or not stored.is_unique or not names.isin(stored).any():
+        return store.rows_of(clip_ids)
+    rows = stored.get_indexer(names)
+    return store.rows_of(np.where(rows < 0, clip_ids, store.clip_ids[rows]))

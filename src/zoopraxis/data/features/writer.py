@@ -169,7 +169,7 @@ class FeatureWriter:
                     f"features {name} of clip {clip_id!r} have shape {array.shape}, not ({num_rows or 'n'}, {widths[name]})"
                 )
         with np.errstate(over="ignore"):
-            rows = np.concatenate(list(arrays.values()), axis=1).astype(self._dtype)
+            rows = np.concatenate(list(arrays.values()), axis=1).astype(self._dtype, order="C")
         if not np.isfinite(rows).all():
             raise DataError(
                 f"features of clip {clip_id!r} are not finite in {self._dtype}; look at the clip and the network that made them"

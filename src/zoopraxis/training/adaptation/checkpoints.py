@@ -16,6 +16,7 @@ from zoopraxis.config.adaptation import AdaptationConfig
 from zoopraxis.config.load import config_from_dict
 from zoopraxis.errors import CheckpointError, ConfigError
 from zoopraxis.models.archives import RECORD_KEY, read_archive
+from zoopraxis.models.checkpoints import locate
 
 __all__ = ["AdaptedNetwork", "initialize_network", "load_adaptation"]
 
@@ -52,7 +53,7 @@ def load_adaptation(
     `architecture` says otherwise.
 
     Args:
-        source: A file.
+        source: A file, or its URL.
         architecture: Arguments of `AdaptationNetwork` that a published checkpoint does not tell, e.g. `{"attention": "none"}`
             of one that was trained without.
         map_location: The device of the network.
@@ -61,7 +62,7 @@ def load_adaptation(
         CheckpointError: If the file is missing, broken or unsafe, holds another network, or tensors that do not fit.
         ConfigError: If `architecture` is a name, of which there is only one.
     """
-    path = Path(source)
+    path, _ = locate(source)
     if isinstance(architecture, str):
         raise ConfigError(
             f"the architecture {architecture!r} is no argument of a network on features; give e.g. attention=none"
@@ -101,7 +102,7 @@ def initialize_network(network: AdaptationNetwork, source: str | Path) -> list[s
     Raises:
         CheckpointError: If the file is missing, broken or unsafe, or anything but its classifiers does not fit.
     """
-    path = Path(source)
+    path, _ = locate(source)
     tensors = _describe(read_archive(path), {}, path)[1]
     expected = network.state_dict()
     may_stay = {key for key in expected.keys() | tensors.keys() if "classifiers." in key}

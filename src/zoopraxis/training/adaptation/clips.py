@@ -27,6 +27,7 @@ from zoopraxis.training.adaptation.settings import network_arguments
 from zoopraxis.training.build import check_views, preprocessing_of
 from zoopraxis.training.clip_data import check_sizes, clip_dataset, train_transform
 from zoopraxis.training.data import JoinedStore
+from zoopraxis.training.steps import step_seed
 
 __all__ = [
     "build_loaders",
@@ -116,7 +117,7 @@ def build_loaders(
     for number, (domain, index) in enumerate(indexes.items()):
         sampler = EpochSampler(
             len(index),
-            seed=seed + number,
+            seed=step_seed(seed, number),
             shuffle=True,
             rank=rank,
             world_size=world_size,

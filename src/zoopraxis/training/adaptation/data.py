@@ -20,6 +20,7 @@ from zoopraxis.training.adaptation.batches import (
     trained_clips,
 )
 from zoopraxis.training.adaptation.domains import Domains
+from zoopraxis.training.adaptation.selection import needed_set
 
 __all__ = ["AdaptationData", "check_data_settings", "feature_loader"]
 
@@ -110,7 +111,8 @@ class AdaptationData(L.LightningDataModule):
             try:
                 self.batches.check(role, index)
             except DataError as error:
-                if getattr(self.config.data, role, None) is not None or role == "target_train" or self._is_needed(role):
+                is_named = getattr(self.config.data, role, None) is not None
+                if is_named or role == needed_set(self.config.run.select):
                     raise
                 del self._watched[role]
                 self.notes += (f"{role} is not watched: {error}",)
@@ -125,9 +127,6 @@ class AdaptationData(L.LightningDataModule):
         for loader in self._loaders:
             loader.close()
         self._loaders.clear()
-
-    def _is_needed(self, role: str) -> bool:
-        return {"source": "source_val", "target": "target_val"}.get(self.config.run.select) == role
 
     def _kept(self, loader: Loader) -> Loader:
         self._loaders.append(loader)

@@ -18,7 +18,16 @@ from zoopraxis.data.validation import raise_for, validate
 from zoopraxis.errors import AnnotationError, ConfigError, did_you_mean
 from zoopraxis.training.adaptation.classes import has_labels, numbered, source_classes, unlabelled
 
-__all__ = ["Domains", "challenge_split", "domain_of", "open_domain", "open_domains", "setting_of", "split_names"]
+__all__ = [
+    "Domains",
+    "challenge_split",
+    "check_apart",
+    "domain_of",
+    "open_domain",
+    "open_domains",
+    "setting_of",
+    "split_names",
+]
 
 _PHASES: Mapping[str, Mapping[str, str]] = {
     "tune": {"source": "source_val", "target": "target_val", "target_val": "target_val"},
@@ -100,7 +109,8 @@ def open_domains(config: AdaptationConfig) -> Domains:
         if len(index) or role != "target" or is_used:
             _check(index, heads, role, must_have_labels=role != "target" or learns_target)
     if data.target_root is None:
-        _check_apart(indexes["source"], indexes["target"])
+        cure = "name other annotations with data.target=..., or data.target_root=... where clips of one name are two"
+        check_apart(indexes["source"], indexes["target"], cure=cure)
     named = {role: index.with_domain(domain_of(role)) for role, index in indexes.items()}
     return Domains(
         source=named["source"],
@@ -160,7 +170,10 @@ def open_domain(
     splits = _SPLITS.get(setting or "test", ("test",))
     found = _open_named(config, setting or split, named, official, splits=splits, has_labels=True)
     if found is None:
-        raise ConfigError(_missing(config, setting or split, official))
+        raise ConfigError(
+            f"no annotations of split {split}: {config.annotations or config.root} has no "
+            f"{' or '.join(uda_file_names(official))}; give --annotations their file, or the folder that they are in"
+        )
     index = found.index
     if class_names is not None:
         names = {head: tuple(known) for head, known in class_names.items()}
@@ -168,6 +181,22 @@ def open_domain(
     if not len(index):
         raise AnnotationError(f"no clips are left of split {split} ({found.path}); check data.quarantine and data.mapping")
     return index.with_domain(domain_of(split))
+
+
+def check_apart(source: ClipIndex, target: ClipIndex, *, cure: str) -> None:
+    """See that no clip is in both domains.
+
+    Args:
+        source: Clips of the source.
+        target: Of the target.
+        cure: What the message advises.
+
+    Raises:
+        AnnotationError: With the number of such clips and the first.
+    """
+    is_both = np.isin(target.clip_ids, source.clip_ids)
+    if is_both.any():
+        raise AnnotationError(f"{is_both.sum()} clips are in both domains, first {target.clip_ids[is_both][0]}; {cure}")
 
 
 @dataclass(frozen=True)
@@ -245,6 +274,8 @@ def _required(config: AdaptationDataConfig, opened: Mapping[str, _Opened | None]
 
 def _missing(config: AdaptationDataConfig, setting: str, official: str) -> str:
     folder = Path(config.annotations or config.root)
+    if folder.is_file():
+        return f"data.annotations={folder} is a file; name the folder that it is in, or give data.{setting}={folder}"
     names = f", which needs {' or '.join(uda_file_names(official))}" if official in UDA_SPLITS else ""
     return (
         f"no annotations for data.{setting}: it is not set, and {folder} has no split {official} of the challenge{names}; "
@@ -281,17 +312,3 @@ def _check(index: ClipIndex, heads: Mapping[str, int], role: str, *, must_have_l
             raise AnnotationError(
                 f"data.{role}: {is_bare.sum()} clips have no label of head {head!r}, first {index.clip_ids[is_bare][0]}; {cure}"
             )
-
-
-def _check_apart(source: ClipIndex, target: ClipIndex) -> None:
-    """See that no clip is in both domains.
-
-    Raises:
-        AnnotationError: With the number of such clips and the first.
-    """
-    is_both = np.isin(target.clip_ids, source.clip_ids)
-    if is_both.any():
-        raise AnnotationError(
-            f"{is_both.sum()} clips are in both domains, first {target.clip_ids[is_both][0]}; name other annotations with "
-            "data.target=..., or data.target_root=... where clips of one name are two"
-        )

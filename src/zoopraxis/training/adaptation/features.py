@@ -53,7 +53,7 @@ def open_domain_features(config: AdaptationDataConfig, split: str) -> FeatureSto
 
 
 class JoinedFeatures:
-    """Features of several stores as one; each clip is read from the first store that has it.
+    """Features of several stores as one; a clip that is asked for must be in one of them only.
 
     Args:
         path: The folder that they are in.
@@ -80,6 +80,7 @@ class JoinedFeatures:
         ids = pd.Index(self.clip_ids)
         is_first = ~ids.duplicated()
         self._ids, self._rows = ids[is_first], np.flatnonzero(is_first)
+        self._repeated = ids[~is_first].unique()
 
     def __len__(self) -> int:
         return len(self.clip_ids)
@@ -97,8 +98,16 @@ class JoinedFeatures:
         """The rows of clips, shape (B,).
 
         Raises:
-            DataError: If some are missing: how many, the first, and the cure.
+            DataError: If some are missing, or in several stores: how many, the first, and the cure.
         """
+        repeated = self._repeated.intersection(pd.Index(np.asarray(clip_ids)))
+        if len(repeated):
+            first = repeated[0]
+            places = " and ".join(str(store.path) for store in self.stores if first in store.clip_ids)
+            raise DataError(
+                f"{len(repeated)} of {len(clip_ids)} clips have features in several stores, first {first} in {places}; "
+                "name one of the stores with data.root, or move the others away"
+            )
         found = self._ids.get_indexer(pd.Index(np.asarray(clip_ids)))
         missing = np.flatnonzero(found < 0)
         if len(missing):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from zoopraxis.adaptation.network import AdaptationNetwork, Domain
 from zoopraxis.config.adaptation import AdaptationConfig, AdaptationDataConfig
+from zoopraxis.data.annotations.official import is_hmdb51, is_ucf101
 from zoopraxis.data.index import UNLABELLED, ClipIndex
 from zoopraxis.errors import ConfigError, DataError
 from zoopraxis.evaluation.accuracy import head_accuracies
@@ -24,30 +25,17 @@ from zoopraxis.evaluation.embeddings import Embeddings, save_embeddings
 from zoopraxis.evaluation.results import Results, save_results
 from zoopraxis.training.adaptation.checkpoints import AdaptedNetwork
 from zoopraxis.training.adaptation.data import feature_loader
-from zoopraxis.training.adaptation.domains import domain_of, open_domain
+from zoopraxis.training.adaptation.domains import check_apart, domain_of, open_domain, setting_of
 from zoopraxis.training.adaptation.loaders import FeatureLoader
 from zoopraxis.training.adaptation.system import AdaptationSystem
 from zoopraxis.training.options import TestOptions, TestOutcome
 from zoopraxis.training.trainer import inference_trainer, quiet_lightning
 
-__all__ = ["MAX_EMBEDDED", "embed_domains", "score_features", "with_annotations"]
+__all__ = ["MAX_EMBEDDED", "clips_of_domains", "embed_domains", "score_features", "with_annotations"]
 
 MAX_EMBEDDED = 2000
 """Clips of a domain that an embeddings file holds at most."""
 
-_ROLES = {
-    "train": "target",
-    "val": "target_val",
-    "test": "test",
-    "source": "source",
-    "source_train": "source",
-    "source_val": "source_val",
-    "target": "target",
-    "target_train": "target",
-    "target_val": "target_val",
-    "target_test": "test",
-}
-"""A split to the setting that names its annotations."""
 _FOR_CLIPS = ("store", "fps", "size", "num_clips", "num_crops", "average")
 """Options of a test that a network on features does not have."""
 
@@ -75,6 +63,7 @@ def score_features(
     data = data_of_test(adapted, options, split)
     index = open_domain(data, split, class_names=adapted.class_names or None)
     _check_heads(index, adapted.network, split)
+    clips = None if options.embeddings is None else clips_of_domains(data, split)
     domain: Domain = "source" if domain_of(split) == "source" else "target"
     with quiet_lightning():
         trainer = inference_trainer(accelerator=accelerator, devices=devices, show_progress=show_progress)
@@ -85,31 +74,48 @@ def score_features(
     results = Results(index.clip_ids[rows], scores, _meta(adapted, data, split, checkpoint))
     if trainer.is_global_zero:
         save_results(results, results_path)
-        if options.embeddings is not None:
-            save_embeddings(embed_domains(adapted, data, split), options.embeddings)
+        if options.embeddings is not None and clips is not None:
+            save_embeddings(embed_domains(adapted, data, clips), options.embeddings)
     return TestOutcome(results, _accuracies(index, rows, scores))
 
 
-def embed_domains(adapted: AdaptedNetwork, data: AdaptationDataConfig, split: str) -> Embeddings:
-    """What the network makes of clips of both domains, at most `MAX_EMBEDDED` of each, evenly spaced.
+def clips_of_domains(data: AdaptationDataConfig, split: str) -> dict[Domain, tuple[str, ClipIndex]]:
+    """Clips of both domains, at most `MAX_EMBEDDED` of each, evenly spaced, with the names of their splits.
 
     Args:
-        adapted: The network.
         data: Where clips are.
         split: A split, whose clips stand for its domain; the other domain's are its training clips.
 
     Raises:
         ConfigError: If a domain's clips cannot be found.
-        DataError: If features are missing or broken, or a number is not finite.
+        AnnotationError: If annotations are broken, or a clip is in both domains.
     """
-    own = domain_of(split)
-    parts: dict[str, list[np.ndarray[Any, Any]]] = {name: [] for name in ("clip_ids", "domain", "before", "after", "attention")}
+    clips: dict[Domain, tuple[str, ClipIndex]] = {}
     domains: tuple[Domain, ...] = ("source", "target")
     for domain in domains:
-        name = split if domain == own else domain
-        index = open_domain(data, name)
-        chosen = np.unique(np.linspace(0, len(index) - 1, min(len(index), MAX_EMBEDDED)).round().astype(np.int64))
-        index = index.select(chosen)
+        name = split if domain == domain_of(split) else domain
+        clips[domain] = name, open_domain(data, name)
+    if data.target_root is None:
+        cure = f"give --annotations that have clips of the {domain_of(split)}, or leave --embeddings out"
+        check_apart(clips["source"][1], clips["target"][1], cure=cure)
+    return {domain: (name, index.select(_spread(len(index)))) for domain, (name, index) in clips.items()}
+
+
+def embed_domains(
+    adapted: AdaptedNetwork, data: AdaptationDataConfig, clips: Mapping[Domain, tuple[str, ClipIndex]]
+) -> Embeddings:
+    """What the network makes of clips of both domains.
+
+    Args:
+        adapted: The network.
+        data: Where features are.
+        clips: Of each domain, with the name of their split; see `clips_of_domains`.
+
+    Raises:
+        DataError: If features are missing or broken, or a number is not finite.
+    """
+    parts: dict[str, list[np.ndarray[Any, Any]]] = {name: [] for name in ("clip_ids", "domain", "before", "after", "attention")}
+    for domain, (name, index) in clips.items():
         parts["clip_ids"].append(index.clip_ids)
         parts["domain"].append(np.full(len(index), domain))
         for batch in _batches(adapted, data, name, index):
@@ -132,13 +138,23 @@ def data_of_test(adapted: AdaptedNetwork, options: TestOptions, split: str) -> A
     Annotations that are a folder take the place of the run's folder, a file stands for the clips of the split.
 
     Raises:
-        ConfigError: If an option has no effect on features, or nothing says where the features are.
+        ConfigError: If an option has no effect on features or does not fit the network, or nothing says where the features are.
     """
     for name in _FOR_CLIPS:
         if getattr(options, name) is not None:
             raise ConfigError(
                 f"{name}={getattr(options, name)} is for networks on clips and has no effect on one on features; leave it out"
             )
+    made_for = adapted.network.aggregator.num_segments
+    if options.num_segments is not None and made_for not in (None, options.num_segments):
+        raise ConfigError(
+            f"num_segments={options.num_segments}, but the network is made for {made_for} features a clip; leave it out"
+        )
+    if options.modalities is not None and adapted.modalities:
+        raise ConfigError(
+            f"modalities={','.join(options.modalities)}, but the checkpoint tells which its network takes: "
+            f"{','.join(adapted.modalities)}; leave it out"
+        )
     config = adapted.config or AdaptationConfig()
     changes: dict[str, Any] = {
         "root": options.root,
@@ -178,20 +194,27 @@ class _TestData(L.LightningDataModule):
 
 
 def with_annotations(data: AdaptationDataConfig, path: Path, split: str) -> AdaptationDataConfig:
-    """With the annotations of a test: the folder that those of all splits are in, or the file of the one split.
+    """With the annotations of a test: the folder that those of all splits are in, or those of the one split (a file, or the
+    folder of UCF101's or HMDB51's lists).
 
     Raises:
         ConfigError: If the split is one that a file cannot stand for.
     """
-    if path.is_dir():
+    if path.is_dir() and not (is_ucf101(path) or is_hmdb51(path)):
         return dataclasses.replace(data, annotations=str(path))
-    if split not in _ROLES:
+    setting = setting_of(split)
+    if setting is None:
         raise ConfigError(
             f"--annotations {path} is a file, but clips of split {split} are found in the folder of its annotations: "
             "name that folder; or score the file's clips with --split source"
         )
-    changes: dict[str, Any] = {_ROLES[split]: str(path)}
-    return dataclasses.replace(data, **changes)
+    named: dict[str, Any] = {setting: str(path)}
+    return dataclasses.replace(data, **named)
+
+
+def _spread(num_clips: int) -> np.ndarray[Any, Any]:
+    """At most `MAX_EMBEDDED` rows, evenly spaced, each once."""
+    return np.unique(np.linspace(0, num_clips - 1, min(num_clips, MAX_EMBEDDED)).round().astype(np.int64))
 
 
 def _loader(

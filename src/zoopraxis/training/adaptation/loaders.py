@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoopraxis.data.features import segment_positions
+from zoopraxis.data.features import rows_by_name, segment_positions
 from zoopraxis.data.index import UNLABELLED, ClipIndex
 from zoopraxis.data.loaders import EpochSampler
 from zoopraxis.data.sampling import IntArray
 from zoopraxis.errors import ConfigError
 from zoopraxis.training.adaptation.read_ahead import ReadAhead
+from zoopraxis.training.steps import step_seed
 
 if TYPE_CHECKING:
     from zoopraxis.data.features import FeatureStore
@@ -76,7 +77,7 @@ class FeatureReader:
         self.index = index
         self.store = store
         self.modalities = tuple(modalities) or tuple(store.modalities)
-        self.rows = store.rows_of(index.clip_ids)
+        self.rows = rows_by_name(store, index.clip_ids)
         self.positions = segment_positions(store.num_features[self.rows], num_segments)
         self.labels = index.labels()
         self.pin_memory = pin_memory and torch.cuda.is_available()
@@ -175,7 +176,7 @@ class DomainOrder:
         self.seed = seed
         self.epoch = 0
         self.samplers = [
-            EpochSampler(number, seed=_domain_seed(seed, domain), shuffle=True, rank=rank, world_size=world_size)
+            EpochSampler(number, seed=step_seed(seed, domain), shuffle=True, rank=rank, world_size=world_size)
             for domain, number in enumerate(num_clips)
         ]
         self.batches_per_pass = tuple(
@@ -294,8 +295,3 @@ class DomainLoader:
 
 def _cut(rows: IntArray, batch_size: int) -> list[IntArray]:
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-
-
-def _domain_seed(seed: int, domain: int) -> int:
-    """A seed of the domain's own."""
-    return int(np.random.SeedSequence([seed, domain]).generate_state(1, np.uint64)[0])

@@ -89,7 +89,7 @@ def _build_network(config: AdaptationConfig, data: AdaptationData, domains: Doma
     """The network as a run starts with it; one that goes on from a checkpoint needs no initial weights."""
     if config.data.store != "features":
         return build_video_network(config, domains.heads, pretrained=has_initial_weights)
-    network = build_feature_network(config, feature_dim=sum(data.modalities.values()), heads=domains.heads)
+    network = build_feature_network(config, feature_dim=data.feature_dim, heads=domains.heads)
     if config.model.weights is not None and has_initial_weights:
         initialize_network(network, config.model.weights)
     return network

@@ -41,7 +41,9 @@ def choose_monitor(select: Select, *, val_names: Collection[str], heads: Sequenc
     Raises:
         ConfigError: If the selection's validation set is missing.
 
-    Differs: TA3N's code keeps the epoch that is best on the target's validation clips (UCF-HMDB), by their labels.
+    Differs: TA3N's code keeps the epoch that is best on the target's validation clips (UCF-HMDB), by their labels. That of
+    EPIC-KITCHENS-100 validates on the target's training clips, and judges by the action's accuracy whichever it is asked for;
+    its port to Lightning by a training batch. Here validation clips are validated on, and the metric is the one that is named.
     """
     needed = needed_set(select)
     if needed is None:

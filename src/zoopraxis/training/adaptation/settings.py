@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ import torch
 from zoopraxis.adaptation.network import AdaptationNetwork
 from zoopraxis.adaptation.objective import Objective
 from zoopraxis.config.adaptation import AdaptationConfig, AdaptationModelConfig
+from zoopraxis.config.refusals import shown
 from zoopraxis.errors import ConfigError, did_you_mean
 from zoopraxis.training.optim import check_descent
 
@@ -30,8 +31,38 @@ _FOR_CLIPS = (
 )
 """Settings of `model` that a network on features does not have."""
 
+_RELATIONS = ("relations", "relation")
+_OF_RNN = ("rnn_cell", "rnn_layers", "rnn_directions", "rnn_bins")
+
 _ATTENDED = {"relations": "relation", "average": "frame"}
 """What transferable attention looks at, by the aggregation."""
+
+_Condition = Callable[[AdaptationConfig], bool]
+_ONLY_WITH: tuple[tuple[str, tuple[str, ...], _Condition, str], ...] = (
+    (
+        "model",
+        ("relation_dim",),
+        lambda config: config.model.aggregation in _RELATIONS,
+        "model.aggregation=relations or relation",
+    ),
+    ("model", _OF_RNN, lambda config: config.model.aggregation == "rnn", "model.aggregation=rnn"),
+    ("model", ("autodial",), lambda config: config.model.norm == "autodial", "model.norm=autodial"),
+    (
+        "adapt",
+        ("discrepancy_at",),
+        lambda config: config.adapt.discrepancy in ("dan", "coral"),
+        "adapt.discrepancy=dan or coral",
+    ),
+    ("adapt", ("mcd_strength",), lambda config: config.adapt.mcd, "adapt.mcd=true"),
+    (
+        "data",
+        ("target_batch_size", "epoch"),
+        lambda config: config.adapt.target != "none",
+        "adapt.target=unlabelled or labelled",
+    ),
+)
+"""Settings of a section that have an effect only under a condition, and that in words. Weights of a loss are not among them: a
+recipe's may stay where the loss is switched off."""
 
 
 def check_settings(config: AdaptationConfig) -> None:
@@ -114,9 +145,20 @@ def _contradictions(config: AdaptationConfig) -> Iterator[str]:
     yield from _of_the_target(config)
     yield from _of_discriminators(config)
     yield from _of_features(config)
+    yield from _without_effect(config)
     adapt, trainer = config.adapt, config.trainer
+    if config.model.aggregation == "relations" and config.data.num_segments < 2:
+        yield (
+            f"data.num_segments={config.data.num_segments} has no relations, which are of at least 2; give more "
+            "(published: 5), or set model.aggregation=average"
+        )
     if adapt.discrepancy != "none" and adapt.discrepancy_weight == 0:
         yield f"adapt.discrepancy={adapt.discrepancy} has no effect with adapt.discrepancy_weight=0; set adapt.discrepancy=none"
+    if adapt.discrepancy == "jan" and config.model.prediction == "frames":
+        yield (
+            "adapt.discrepancy=jan compares videos, but model.prediction=frames classifies frames; set "
+            "model.prediction=video or average, or adapt.discrepancy=dan"
+        )
     if adapt.pretrain_source and trainer.get("accumulate_grad_batches", 1) != 1:
         yield (
             f"adapt.pretrain_source=true makes a step of its own for each batch, but trainer.accumulate_grad_batches="
@@ -185,3 +227,13 @@ def _of_features(config: AdaptationConfig) -> Iterator[str]:
             f"optim.backbone_lr={config.optim.backbone_lr:g} has no effect with data.store=features, which has no backbone; "
             "leave it out"
         )
+
+
+def _without_effect(config: AdaptationConfig) -> Iterator[str]:
+    """Whether settings are given of what is not there."""
+    default = AdaptationConfig()
+    for section, names, has_effect, where in _ONLY_WITH:
+        for name in names:
+            value = getattr(getattr(config, section), name)
+            if not has_effect(config) and value != getattr(getattr(default, section), name):
+                yield f"{section}.{name}={shown(value)} has an effect only with {where}; leave it out, or set that"

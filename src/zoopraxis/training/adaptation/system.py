@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -28,14 +27,12 @@ from zoopraxis.models.base import VideoModel
 from zoopraxis.training.adaptation.clips import clip_inputs
 from zoopraxis.training.losses import head_losses, join_losses
 from zoopraxis.training.optim import descent, learning_rate_factor
-from zoopraxis.training.steps import check_rates, limited_batches, step_seed
+from zoopraxis.training.steps import Array, check_rates, gather_rows, limited_batches, step_seed, with_prefix
 
 __all__ = ["VALIDATION_METRICS", "AdaptationSystem", "AdaptiveNetwork"]
 
 VALIDATION_METRICS = {"source_val": "source", "target_val": "target", "target_train": "target_entropy"}
 """The name of a validation set to what its metrics are named by: `val/source/verb_acc@1`, ..., `val/target_entropy`."""
-
-Array = np.ndarray[Any, Any]
 
 
 class AdaptiveNetwork(DomainNetwork, Protocol):
@@ -165,7 +162,8 @@ class AdaptationSystem(L.LightningModule):
         optimizer = descent(self._groups(self.optim), self.optim)
         num_batches = len(self.trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
         num_batches = limited_batches(num_batches, self.trainer.limit_train_batches)
-        steps_per_epoch = max(1, -(-num_batches // self.trainer.accumulate_grad_batches))
+        batches_per_step = self.trainer.accumulate_grad_batches
+        steps_per_epoch = max(1, -(-num_batches // batches_per_step))
         first_epoch = self.objective.first_epoch
 
         def part_behind(step: int) -> float:
@@ -173,7 +171,8 @@ class AdaptationSystem(L.LightningModule):
             if step == 0:
                 return 0.0
             epoch, step_before = divmod(step - 1, steps_per_epoch)
-            return run_part(self._progress(epoch, step_before), first_epoch=first_epoch)
+            last_batch = min((step_before + 1) * batches_per_step, num_batches) - 1
+            return run_part(self._progress(epoch, last_batch), first_epoch=first_epoch)
 
         factor = learning_rate_factor(
             self.schedule,
@@ -231,7 +230,7 @@ class AdaptationSystem(L.LightningModule):
             logits: dict[str, Tensor] = self.model(inputs)
         else:
             found = cast("AdaptiveNetwork", self.model).describe(inputs, domain)
-            logits = {head: clip_scores(values, len(inputs)) for head, values in found.logits.items()}
+            logits = found.clip_logits()
         output = {f"score:{head}": values.float() for head, values in logits.items()}
         output |= {f"label:{head}": batch["labels"][head] for head in logits if head in batch["labels"]}
         output["index"] = batch["index"]
@@ -239,18 +238,8 @@ class AdaptationSystem(L.LightningModule):
 
     def _gather(self, number: int) -> tuple[Array, dict[str, Array], dict[str, Array]]:
         """All processes' outputs of a loader by row: each row once, in ascending order."""
-        outputs = self._outputs.pop(number)
-        merged = {key: torch.cat([output[key] for output in outputs]) for key in outputs[0]}
-        if self.trainer.world_size > 1:
-            gathered = cast("dict[str, Tensor]", self.all_gather(merged))
-            merged = {key: value.flatten(0, 1) for key, value in gathered.items()}
-        arrays = {key: value.cpu().numpy() for key, value in merged.items()}
-        is_clip = arrays["index"] >= 0
-        arrays = {key: values[is_clip] for key, values in arrays.items()}
-        rows, first = np.unique(arrays["index"], return_index=True)
-        scores = {key.removeprefix("score:"): values[first] for key, values in arrays.items() if key.startswith("score:")}
-        labels = {key.removeprefix("label:"): values[first] for key, values in arrays.items() if key.startswith("label:")}
-        return rows, scores, labels
+        arrays = gather_rows(self, self._outputs.pop(number))
+        return arrays["index"], with_prefix(arrays, "score:"), with_prefix(arrays, "label:")
 
     def _not_finite(self, loss: float, batch: Mapping[str, Mapping[str, Any]], batch_idx: int) -> str:
         named = []
@@ -293,8 +282,7 @@ class _Watched:
         assert self.found is not None
         found = self.found[0].rows(len(source.features_BSD))
         metrics = {}
-        for head, logits in found.logits.items():
-            scores = clip_scores(logits, len(source.features_BSD))
+        for head, scores in found.clip_logits().items():
             metrics[f"{head}_acc@1"] = 100 * (scores.argmax(-1) == source.labels[head]).float().mean()
         if target is None:
             return metrics
@@ -305,21 +293,6 @@ class _Watched:
             )
             metrics[f"{level}_domain_acc"] = 100 * right.float().mean()
         return metrics
-
-
-def clip_scores(logits_NK: Tensor, num_clips: int) -> Tensor:
-    """Scores of clips where frames are predicted: the mean over a clip's frames, which stand side by side.
-
-    Args:
-        logits_NK: Shape (B, K), or (B * S, K) of frames.
-        num_clips: B.
-
-    Returns:
-        Shape (B, K).
-    """
-    if len(logits_NK) == num_clips:
-        return logits_NK
-    return logits_NK.reshape(num_clips, -1, logits_NK.shape[-1]).mean(1)
 
 
 def _metrics(domain: str, scores: dict[str, Array], labels: dict[str, Array]) -> dict[str, float]:

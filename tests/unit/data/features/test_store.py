@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from zoopraxis.data.features import FeatureWriter, check_widths, mapped, open_features
+from zoopraxis.data.features import FeatureWriter, check_widths, mapped, open_features, rows_by_name
 from zoopraxis.errors import ConfigError, DataError
 
 WIDTHS = {"RGB": 64, "Flow": 48, "Audio": 16}
@@ -37,6 +37,13 @@ def expected(features: dict[str, Any], rows: Any, positions: Any) -> Any:
 
 def all_positions(generator: np.random.Generator, rows: Any) -> Any:
     return generator.integers(0, np.array(COUNTS)[rows][:, None], size=(len(rows), 6))
+
+
+def test_features_may_lie_in_memory_in_any_order(tmp_path: Path, features: dict[str, Any]) -> None:
+    with FeatureWriter(tmp_path / "store", WIDTHS) as writer:
+        writer.add("columns first", {name: np.asfortranarray(values) for name, values in clip(features, 0).items()})
+    rows, positions = np.array([0]), np.arange(COUNTS[0])[None]
+    np.testing.assert_array_equal(open_features(tmp_path / "store").read(rows, positions), expected(features, rows, positions))
 
 
 @pytest.mark.parametrize("options", [{}, {"chunk_clips": 100}, {"chunk_bytes": 1}, {"dtype": "float16"}])
@@ -265,3 +272,18 @@ def test_broken_files_are_refused(tmp_path: Path, features: dict[str, Any], name
         path.write_bytes(path.read_bytes()[content] if isinstance(content, slice) else content)
     with pytest.raises(DataError, match=message):
         open_features(root)
+
+
+@pytest.mark.parametrize("folder", ["/data/ucf101/RGB-feature", "Archery"])
+def test_clips_are_found_by_the_last_part_of_their_paths(tmp_path: Path, features: dict[str, Any], folder: str) -> None:
+    store = open_features(write(tmp_path / "store", features))
+    wanted = [3, 0, 7]
+    assert rows_by_name(store, np.array([f"{folder}/{CLIP_IDS[row]}/" for row in wanted])).tolist() == wanted
+    assert rows_by_name(store, np.array([CLIP_IDS[row] for row in wanted])).tolist() == wanted
+    for ids, message in (
+        ([f"{folder}/P01_3", f"{folder}/P01_99"], f"1 of 2 clips have no features in .*first: {folder}/P01_99"),
+        (["P01_3", f"{folder}/P01_4"], f"1 of 2 clips have no features in .*first: {folder}/P01_4"),
+        ([f"{folder}/P01_3", "other/P01_3"], "2 of 2 clips have no features in"),
+    ):
+        with pytest.raises(DataError, match=message):
+            rows_by_name(store, np.array(ids))

@@ -141,6 +141,12 @@ def test_the_source_alone_needs_no_target(challenge: Path) -> None:
         open_domains(configure(challenge))
 
 
+def test_annotations_that_are_a_file_are_refused(challenge: Path) -> None:
+    file = challenge / "uda" / "EPIC_100_uda_source_train.csv"
+    with pytest.raises(ConfigError, match=r"data\.annotations=.*source_train\.csv is a file; name the folder .* data\.source="):
+        open_domains(configure(challenge, f"data.annotations={file}"))
+
+
 def test_named_files_come_instead_and_the_challenges_are_not_watched(challenge: Path, tmp_path: Path) -> None:
     write_csv(challenge / "a.csv", {"a/1.mp4": "walk", "a/2.mp4": "run", "a/3.mp4": "jump"})
     write_csv(challenge / "b.csv", {"b/1.mp4": "run", "b/2.mp4": None})
@@ -305,7 +311,9 @@ def test_an_unknown_or_missing_split_is_refused(challenge: Path) -> None:
     config = configure(challenge).data
     with pytest.raises(ConfigError, match=r"unknown split 'trian'; did you mean 'train'\?"):
         open_domain(config, "trian")
-    with pytest.raises(ConfigError, match=r"no annotations for data\.source_test: .* has no split source_test"):
+    with pytest.raises(
+        ConfigError, match=r"no annotations of split source_test: .* has no EPIC_100_uda_source_test_.*; give --"
+    ):
         open_domain(config, "source_test")
 
 

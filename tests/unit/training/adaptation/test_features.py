@@ -91,10 +91,10 @@ def test_missing_stores_are_refused(tmp_path: Path) -> None:
         open_domain_features(AdaptationDataConfig(root=str(tmp_path)), "source")
 
 
-def test_joined_stores_read_each_clip_from_the_first_that_has_it(tmp_path: Path) -> None:
+def test_joined_stores_read_each_clip_from_the_one_that_has_it(tmp_path: Path) -> None:
     stores = [
         open_features(write(tmp_path / "x", ["a", "b"], value=10)),
-        open_features(write(tmp_path / "y", ["c", "b"], value=20)),
+        open_features(write(tmp_path / "y", ["c", "z"], value=20)),
     ]
     joined = JoinedFeatures(tmp_path, stores)
     assert len(joined) == 4
@@ -109,6 +109,14 @@ def test_joined_stores_read_each_clip_from_the_first_that_has_it(tmp_path: Path)
     assert joined.seconds(2) is None
     with pytest.raises(DataError, match=r"2 of 3 clips have no features in .*, first d; extract them with: zoopraxis prepare"):
         joined.rows_of(["d", "a", "e"])
+
+
+def test_a_clip_in_several_joined_stores_is_refused(tmp_path: Path) -> None:
+    stores = [open_features(write(tmp_path / name, ids)) for name, ids in (("x", ["a", "b"]), ("y", ["b", "c"]))]
+    joined = JoinedFeatures(tmp_path, stores)
+    assert joined.rows_of(["a", "c"]).tolist() == [0, 3]
+    with pytest.raises(DataError, match=r"1 of 2 clips have features in several stores, first b in .*x and .*y; name one"):
+        joined.rows_of(["a", "b"])
 
 
 def test_stores_of_other_modalities_are_not_joined(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from tiny_domains import NUM_CLIPS, SMALL_RUN, WIDTHS, labels_of
+from zoopraxis.config.adaptation import AdaptationDataConfig
 from zoopraxis.config.load import load_config
 from zoopraxis.data.features import open_features, segment_positions
-from zoopraxis.errors import ConfigError, DataError
+from zoopraxis.errors import AnnotationError, ConfigError, DataError
 from zoopraxis.evaluation.embeddings import load_embeddings
 from zoopraxis.evaluation.results import load_results
 from zoopraxis.training.adaptation import inference
@@ -74,6 +75,21 @@ def test_embeddings_are_of_both_domains(checkpoint: Path, tmp_path: Path, monkey
     assert embeddings.attention_names == ("5 frames", "4 frames", "3 frames", "2 frames")
 
 
+def test_the_same_clips_are_not_embedded_as_both_domains(checkpoint: Path, tiny_challenge: Path, tmp_path: Path) -> None:
+    folder, embeddings = tiny_challenge / "annotations", tmp_path / "e.npz"
+    own = str(folder / "EPIC_100_uda_target_val.csv")
+    _test(checkpoint, tmp_path / "own.npz", "val", annotations=own, embeddings=str(embeddings))
+    assert (~load_embeddings(embeddings).is_target).sum() == NUM_CLIPS["source_train"]
+    for split, domain, other in (("source", "source", "target_train"), ("val", "target", "source_train")):
+        wrong = str(folder / f"EPIC_100_uda_{other}.csv")
+        message = (
+            rf"{NUM_CLIPS[other]} clips are in both domains, first P01.*; give --annotations that have clips of the {domain}"
+        )
+        with pytest.raises(AnnotationError, match=message):
+            _test(checkpoint, tmp_path / "wrong.npz", split, annotations=wrong, embeddings=str(embeddings))
+    assert not (tmp_path / "wrong.npz").exists()
+
+
 def test_annotations_are_a_folder_or_a_file(checkpoint: Path, tiny_challenge: Path, tmp_path: Path) -> None:
     folder = tiny_challenge / "annotations"
     rows = (folder / "EPIC_100_uda_target_val.csv").read_text().splitlines()[:5]
@@ -105,6 +121,20 @@ def test_options_of_clips_are_refused(name: str, value: object, checkpoint: Path
         _test(checkpoint, tmp_path / "x.npz", "val", **{name: value})
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_segments": 3}, r"num_segments=3, but the network is made for 5 features a clip; leave it out"),
+        ({"modalities": ["rgb"]}, r"modalities=rgb, but the checkpoint tells which its network takes: rgb,flow; leave it out"),
+    ],
+)
+def test_options_that_the_network_cannot_take_are_refused(
+    options: dict[str, object], message: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _test(checkpoint, tmp_path / "x.npz", "val", **options)
+
+
 def test_labels_beyond_the_network_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     adapted = load_adaptation(checkpoint)
     small = dataclasses.replace(adapted, class_names={"verb": ("a",), "noun": ("b",)})
@@ -124,3 +154,10 @@ def test_the_labels_of_the_fixture_are_what_accuracies_are_of(checkpoint: Path, 
     numbers = [int(clip_id.rpartition("_")[2]) % 100 for clip_id in outcome.results.clip_ids]
     right = outcome.results.scores["verb"].argmax(1) == verbs[numbers]
     assert outcome.metrics["verb_acc@1"] == pytest.approx(100 * right.mean())
+
+
+@pytest.mark.parametrize(("name", "named"), [("classInd.txt", True), ("golf_test_split1.txt", True), ("notes.txt", False)])
+def test_a_folder_of_official_lists_stands_for_the_split(tmp_path: Path, name: str, named: bool) -> None:
+    (tmp_path / name).touch()
+    data = inference.with_annotations(AdaptationDataConfig(annotations="before"), tmp_path, "val")
+    assert (data.target_val, data.annotations) == ((str(tmp_path), "before") if named else (None, str(tmp_path)))

@@ -57,6 +57,19 @@ def test_no_recipe_contradicts_itself(name: str) -> None:
             r"model\.backbone=resnet18 is for networks on clips and has no effect with data\.store=features",
         ),
         (["optim.backbone_lr=0.1"], r"optim\.backbone_lr=0\.1 has no effect with data\.store=features"),
+        (
+            ["adapt.discrepancy=jan", "model.prediction=frames"],
+            r"adapt\.discrepancy=jan compares videos, .*set model\.prediction=",
+        ),
+        (["model.rnn_cell=gru"], r"model\.rnn_cell=gru has an effect only with model\.aggregation=rnn; leave it out, or set"),
+        (["model.aggregation=rnn", "model.relation_dim=8"], r"model\.relation_dim=8 has an effect only with .*=relations or"),
+        (["model.norm=adabn", "model.autodial=published"], r"model\.autodial=published .* only with model\.norm=autodial"),
+        (
+            ["adapt.discrepancy_at=[shared_1]"],
+            r'adapt\.discrepancy_at=\["shared_1"\] .* only with adapt\.discrepancy=dan or coral',
+        ),
+        (["adapt.mcd_strength=2"], r"adapt\.mcd_strength=2\.0 has an effect only with adapt\.mcd=true"),
+        (["data.num_segments=1"], r"data\.num_segments=1 has no relations, .* or set model\.aggregation=average"),
         (["optim.momentum=0"], r"optim\.nesterov=true needs momentum"),
     ],
 )
@@ -78,6 +91,11 @@ def test_settings_that_contradict_each_other_are_refused(settings: list[str], me
 def test_nothing_adapts_to_a_target_that_is_not_there(setting: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         check_settings(_load(setting, name="source_only_epic"))
+
+
+def test_how_many_clips_a_step_has_of_a_target_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match=r"data\.target_batch_size=7 has an effect only with adapt\.target=unlabelled or"):
+        check_settings(_load("data.target_batch_size=7", name="source_only_epic"))
 
 
 @pytest.mark.parametrize(

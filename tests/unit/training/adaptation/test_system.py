@@ -19,7 +19,7 @@ from zoopraxis.adaptation.objective import DomainBatch, Objective
 from zoopraxis.config.adaptation import AdaptationDescentConfig
 from zoopraxis.config.schema import ScheduleConfig
 from zoopraxis.errors import DataError
-from zoopraxis.training.adaptation.system import AdaptationSystem, clip_scores
+from zoopraxis.training.adaptation.system import AdaptationSystem
 from zoopraxis.training.trainer import quiet_lightning
 
 SOURCE, TARGET, S, D = 4, 6, 3, 5
@@ -118,6 +118,13 @@ def test_the_rate_is_annealed_behind_each_step_as_published() -> None:
     system = _system(schedule="dann")
     _fit(system, [_batch(seed) for seed in range(3)])
     assert system.rates == pytest.approx(LR_AFTER, rel=1e-5)
+
+
+def test_of_batches_that_share_a_step_the_rate_is_that_behind_the_last() -> None:
+    one, shared = _system(schedule="dann"), _system(schedule="dann")
+    _fit(one, [_batch(seed) for seed in range(3)])
+    _fit(shared, [_batch(seed) for seed in range(3)], accumulate_grad_batches=2)
+    assert shared.rates == pytest.approx(one.rates[::2], rel=1e-6)
 
 
 def test_a_step_on_the_source_alone_precedes_each_step_and_schedules_count_batches() -> None:
@@ -236,12 +243,6 @@ def test_a_backbone_has_a_rate_of_its_own() -> None:
     groups = {group["name"]: group for group in system._groups(AdaptationDescentConfig(lr=0.1, backbone_lr=0.5))}
     assert {name: group["lr"] for name, group in groups.items()} == {"adaptation": 0.1, "backbone": 0.05}
     assert [len(group["params"]) for group in groups.values()] == [2, 2]
-
-
-def test_scores_of_frames_are_averaged() -> None:
-    logits = torch.tensor([[0.0, 2.0], [2.0, 4.0], [1.0, 1.0], [3.0, 5.0]])
-    assert clip_scores(logits, 2).tolist() == [[1.0, 3.0], [2.0, 3.0]]
-    assert clip_scores(logits, 4) is logits
 
 
 @pytest.mark.parametrize("prediction", ["average", "frames"])
