@@ -237,7 +237,9 @@ def _show(paths: Paths, metrics: dict[str, MetricTable], *, seconds: float) -> N
         for title, table in metrics.items()
     ]
     console.table("The target's test clips, top-1 accuracy, %", ["network", "verb", "noun", "action"], rows)
-    console.say("All learn from the source's labels; TA3N sees the target's clips too, and only the last one their labels.")
+    console.say(
+        "All learn the source's labels; all but source_only see the target's clips too, target_supervised their labels."
+    )
     made = {
         "features": _features(paths),
         "checkpoints": paths.out / "runs",
