@@ -83,7 +83,10 @@ def test_keys_behind_a_wrapper_are_known(prefix: str) -> None:
 
 def test_tensors_that_nothing_uses_may_be_missing() -> None:
     tensors = {key: v for key, v in _published({"": 5}).items() if not key.startswith(("fc_feature_video", "bn_trn"))}
-    _load(tensors)
+    _, mapped, ignored = _load(tensors)
+    _, whole, also_ignored = _load(_published({"": 5}))
+    assert mapped.keys() == whole.keys()
+    assert set(ignored) < set(also_ignored)
 
 
 def test_predictions_of_frames_take_the_classifiers_of_frames() -> None:
