@@ -10,6 +10,7 @@ import numpy as np
 
 from zoopraxis.data.features import FeatureWriter
 from zoopraxis.data.index import ClipIndex
+from zoopraxis.toy.annotations import COLUMNS
 
 WIDTHS = {"rgb": 5, "flow": 3}
 NUM_CLIPS = {
@@ -30,24 +31,6 @@ SMALL_RUN = (
     "run.loggers=[csv]",
 )
 """Settings of a run that is over in a moment."""
-
-_COLUMNS = (
-    "narration_id",
-    "participant_id",
-    "video_id",
-    "narration_timestamp",
-    "start_timestamp",
-    "stop_timestamp",
-    "start_frame",
-    "stop_frame",
-    "narration",
-    "verb",
-    "verb_class",
-    "noun",
-    "noun_class",
-    "all_nouns",
-    "all_noun_classes",
-)
 
 
 def write_challenge(root: Path, *, target_labels: str = "own") -> Path:
@@ -123,7 +106,7 @@ def _plain_ids(split: str, num_clips: int) -> list[str]:
 def _write_rows(path: Path, ids: Sequence[str], verbs: np.ndarray, nouns: np.ndarray, *, has_labels: bool) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(_COLUMNS if has_labels else _COLUMNS[:8])
+        writer.writerow(COLUMNS if has_labels else COLUMNS[:8])
         for row, (clip_id, verb, noun) in enumerate(zip(ids, verbs, nouns, strict=True)):
             video = clip_id.rpartition("_")[0]
             times = (f"00:00:{row % 60:02d}.00", f"00:00:{row % 60:02d}.00", f"00:00:{row % 60:02d}.90")

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zoopraxis.cli import main
 from zoopraxis.evaluation.actions import TopActions
 from zoopraxis.evaluation.results import Results, load_results, save_results
 
@@ -24,16 +23,6 @@ NOUNS = np.arange(NUM_CLIPS) % NUM_NOUNS
 IDS = np.array([f"P{1 + row // 20:02d}_01_{row}" for row in range(NUM_CLIPS)])
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run_command(*arguments: Any) -> tuple[int, str, str]:
-        status = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run_command
 
 
 @pytest.fixture

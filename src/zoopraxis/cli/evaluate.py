@@ -11,6 +11,7 @@ import typer
 from zoopraxis.cli import console
 from zoopraxis.cli.config import Json
 from zoopraxis.cli.outputs import check_output
+from zoopraxis.cli.preparing import StoreName
 from zoopraxis.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,10 +34,6 @@ class _Actions(StrEnum):
 
 class _Projection(StrEnum):
     PCA, UMAP = "pca", "umap"
-
-
-class _Store(StrEnum):
-    GULP, FRAMES, VIDEO = "gulp", "frames", "video"
 
 
 _ResultsFile = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results file.")]
@@ -81,7 +78,9 @@ _ProjectionName = Annotated[
     _Projection | None, typer.Option(help="How the report draws the embeddings; by default by principal components.")
 ]
 _Root = Annotated[Path | None, typer.Option(help="For the report: the folder of the clips' RGB frames.")]
-_StoreKind = Annotated[_Store | None, typer.Option(help="For the report: what --root holds; by default gulp files or videos.")]
+_StoreKind = Annotated[
+    StoreName | None, typer.Option(help="For the report: what --root holds; by default gulp files or videos.")
+]
 
 
 def command(

@@ -12,6 +12,7 @@ import typer
 from zoopraxis.cli import console
 from zoopraxis.cli.config import Architecture, Json, parse_architecture
 from zoopraxis.cli.outputs import check_output
+from zoopraxis.cli.preparing import StoreName
 from zoopraxis.errors import ConfigError
 
 __all__ = ["command"]
@@ -28,10 +29,6 @@ class _Average(StrEnum):
     SCORE, PROB = "score", "prob"
 
 
-class _Store(StrEnum):
-    GULP, FRAMES, VIDEO = "gulp", "frames", "video"
-
-
 def command(
     checkpoint: Annotated[
         str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, or the name of published weights.")
@@ -42,7 +39,7 @@ def command(
     ] = _Split.VAL,
     views: Annotated[str | None, typer.Option(metavar="CLIPSxCROPS", help="Views of a clip, e.g. 10x3.")] = None,
     root: Annotated[Path | None, typer.Option(help="The store's folder, if not the one of training.")] = None,
-    store: Annotated[_Store | None, typer.Option(help="The store's kind, if not that of training.")] = None,
+    store: Annotated[StoreName | None, typer.Option(help="The store's kind, if not that of training.")] = None,
     annotations: Annotated[Path | None, typer.Option(help="The split's annotations, if not those of training.")] = None,
     quarantine: Annotated[Path | None, typer.Option(help="Clips to leave out, as prepare check lists them.")] = None,
     average: Annotated[_Average | None, typer.Option(help="Average views as logits (score) or probabilities (prob).")] = None,

@@ -16,7 +16,7 @@ from zoopraxis.data.clips import ClipDataset, ClipItem, ClipKey
 from zoopraxis.data.sampling import IntArray
 from zoopraxis.errors import ConfigError, DataError
 
-__all__ = ["BatchSampler", "ClipBatch", "ClipLoader", "EpochSampler", "check_batch_size", "collate_clips"]
+__all__ = ["BatchSampler", "ClipBatch", "ClipLoader", "EpochPosition", "EpochSampler", "check_batch_size", "collate_clips"]
 
 
 class ClipBatch(TypedDict):
@@ -120,6 +120,35 @@ class EpochSampler:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, number]))).permutation(rows)
 
 
+class EpochPosition:
+    """Where a loader stands, so that a resumed run gets exactly the batches that it lacks.
+
+    Args:
+        epoch: The first epoch.
+
+    Attributes:
+        epoch: The epoch that is given, or was given last.
+        num_given: How many of its batches were given out.
+    """
+
+    def __init__(self, epoch: int = 0) -> None:
+        self.epoch = epoch
+        self.num_given = 0
+        self._is_loaded = False
+
+    def begin(self, epoch: int) -> int:
+        """Begin `epoch` from its start, or once from a loaded position in it; returns the number of its first batch."""
+        if not self._is_loaded or epoch != self.epoch:
+            self.epoch, self.num_given = epoch, 0
+        self._is_loaded = False
+        return self.num_given
+
+    def load(self, epoch: int, num_given: int) -> None:
+        """Go on from here, if the next epoch that begins is this one."""
+        self.epoch, self.num_given = epoch, num_given
+        self._is_loaded = True
+
+
 class ClipLoader:
     """Batches of clips, read by worker processes, the same whatever their number.
 
@@ -159,8 +188,7 @@ class ClipLoader:
         self.sampler = sampler
         self.batch_size = batch_size
         self.batch_sampler = BatchSampler(sampler, batch_size, max_batches)
-        self._position = (sampler.epoch, 0)
-        self._has_loaded_position = False
+        self._position = EpochPosition(sampler.epoch)
         self._loader: DataLoader[ClipItem] = DataLoader(
             cast("Any", _Attempts(dataset)),
             batch_sampler=self.batch_sampler,
@@ -186,12 +214,7 @@ class ClipLoader:
         Raises:
             DataError: If a clip cannot be read; nothing is put in its place.
         """
-        epoch, num_given = self._position
-        if not self._has_loaded_position or epoch != self.sampler.epoch:
-            epoch, num_given = self.sampler.epoch, 0
-        self._has_loaded_position = False
-        self._position = (epoch, num_given)
-        self.batch_sampler.first = num_given
+        self.batch_sampler.first = self._position.begin(self.sampler.epoch)
         if self._loader.num_workers and self._loader._iterator is None:
             # Decoders that nothing refers to any more must end here: in a forked worker that would wait for ever for their
             # threads, which exist in this process only.
@@ -199,14 +222,12 @@ class ClipLoader:
         for batch in self._loader:
             if isinstance(batch, _Failure):
                 raise batch.error
-            num_given += 1
-            self._position = (epoch, num_given)
+            self._position.num_given += 1
             yield cast("ClipBatch", batch)
 
     def state_dict(self) -> dict[str, int]:
         """Where the epoch stands: plain numbers, the same on every process."""
-        epoch, num_given = self._position
-        return {"epoch": epoch, "num_batches": num_given, **self._geometry()}
+        return {"epoch": self._position.epoch, "num_batches": self._position.num_given, **self._geometry()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on, at the next iteration, after the batch at which `state` was taken.
@@ -228,8 +249,7 @@ class ClipLoader:
                     f"{state[name]}, but now it is {value}; resume with the same, or from a checkpoint at the end of an epoch"
                 )
         num_given = state["num_batches"] if is_inside or not state["num_batches"] else len(self)
-        self._position = (state["epoch"], num_given)
-        self._has_loaded_position = True
+        self._position.load(state["epoch"], num_given)
         self.set_epoch(state["epoch"])
 
     def close(self) -> None:

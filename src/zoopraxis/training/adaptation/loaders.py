@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoopraxis.data.features import rows_by_name, segment_positions
 from zoopraxis.data.index import UNLABELLED, ClipIndex
-from zoopraxis.data.loaders import EpochSampler
+from zoopraxis.data.loaders import EpochPosition, EpochSampler
 from zoopraxis.data.sampling import IntArray
 from zoopraxis.errors import ConfigError
 from zoopraxis.training.adaptation.read_ahead import ReadAhead
@@ -232,8 +232,7 @@ class DomainLoader:
         assert len(readers) == len(order.samplers)
         self.readers = tuple(readers)
         self.sampler = order
-        self._position = (0, 0)
-        self._has_loaded_position = False
+        self._position = EpochPosition()
         self._ahead: ReadAhead[tuple[IntArray, ...], DomainStep] = ReadAhead(self._read, read_ahead)
 
     def set_epoch(self, epoch: int) -> None:
@@ -250,20 +249,14 @@ class DomainLoader:
         Raises:
             DataError: If features cannot be read.
         """
-        epoch, num_given = self._position
-        if not self._has_loaded_position or epoch != self.sampler.epoch:
-            epoch, num_given = self.sampler.epoch, 0
-        self._has_loaded_position = False
-        self._position = (epoch, num_given)
-        for step in self._ahead.over(self.sampler.steps(num_given)):
-            num_given += 1
-            self._position = (epoch, num_given)
+        first = self._position.begin(self.sampler.epoch)
+        for step in self._ahead.over(self.sampler.steps(first)):
+            self._position.num_given += 1
             yield step
 
     def state_dict(self) -> dict[str, int]:
         """Where the epoch stands: plain numbers, the same on every process."""
-        epoch, num_given = self._position
-        return {"epoch": epoch, "num_given": num_given, **self.sampler.geometry()}
+        return {"epoch": self._position.epoch, "num_given": self._position.num_given, **self.sampler.geometry()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on, at the next iteration, after the step at which `state` was taken.
@@ -280,8 +273,7 @@ class DomainLoader:
                     f"{state.get(name)}, but now it is {value}; resume with the same, or from a checkpoint at an epoch's end"
                 )
         num_given = state["num_given"] if is_inside or not state["num_given"] else len(self)
-        self._position = (state["epoch"], num_given)
-        self._has_loaded_position = True
+        self._position.load(state["epoch"], num_given)
         self.set_epoch(state["epoch"])
 
     def close(self) -> None:
