@@ -1,7 +1,7 @@
 # Needs GNU make and Python 3.11 or newer; everything else goes into .venv, in the versions of constraints.txt.
 PYTHON ?= python3
 WORKERS ?= 2
-BENCHMARKS ?= adaptation attention clips augment decoding scoring shift tam tadaconv tadaconv_v2
+BENCHMARKS ?= adaptation attention boundary_matching clips augment decoding detection features scoring shift tam tadaconv tadaconv_v2
 BENCHMARK_ARGS ?=
 
 VENV := .venv

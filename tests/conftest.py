@@ -71,6 +71,14 @@ def tiny_challenge(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a store of generated `features` of long videos and `annotations` of segments in them; see `tiny_videos`."""
+    from tiny_videos import write_videos
+
+    return write_videos(tmp_path_factory.mktemp("videos") / "root")
+
+
+@pytest.fixture(scope="session")
 def tiny_data_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with a store of generated `features` and `annotations` of two data sets with shared classes."""
     from tiny_domains import write_data_sets

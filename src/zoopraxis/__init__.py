@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from zoopraxis.data.annotations import read_annotations
     from zoopraxis.data.index import Clip, ClipIndex
     from zoopraxis.data.stores import open_store
+    from zoopraxis.evaluation.detections import Detections, load_detections, save_detections
     from zoopraxis.evaluation.results import Results, load_results, save_results
     from zoopraxis.models import create_model, load_model, measure_cost, measure_speed, save_model
     from zoopraxis.training.adaptation.checkpoints import load_adaptation
     from zoopraxis.training.inference import TestOptions, predict, test
+    from zoopraxis.training.localization.checkpoints import load_localizer
+    from zoopraxis.training.localization.inference import localize_video
     from zoopraxis.training.run import train
 
     __version__: str
@@ -38,6 +41,7 @@ __all__ = [
     "ClipIndex",
     "ConfigError",
     "DataError",
+    "Detections",
     "MissingExtraError",
     "Results",
     "TestOptions",
@@ -47,13 +51,17 @@ __all__ = [
     "create_model",
     "load_adaptation",
     "load_config",
+    "load_detections",
+    "load_localizer",
     "load_model",
     "load_results",
+    "localize_video",
     "measure_cost",
     "measure_speed",
     "open_store",
     "predict",
     "read_annotations",
+    "save_detections",
     "save_model",
     "save_results",
     "test",
@@ -63,19 +71,24 @@ __all__ = [
 _HOMES = {
     "Clip": "zoopraxis.data.index",
     "ClipIndex": "zoopraxis.data.index",
+    "Detections": "zoopraxis.evaluation.detections",
     "Results": "zoopraxis.evaluation.results",
     "TestOptions": "zoopraxis.training.inference",
     "TrainConfig": "zoopraxis.config.schema",
     "create_model": "zoopraxis.models",
     "load_adaptation": "zoopraxis.training.adaptation.checkpoints",
     "load_config": "zoopraxis.config.load",
+    "load_detections": "zoopraxis.evaluation.detections",
+    "load_localizer": "zoopraxis.training.localization.checkpoints",
     "load_model": "zoopraxis.models",
     "load_results": "zoopraxis.evaluation.results",
+    "localize_video": "zoopraxis.training.localization.inference",
     "measure_cost": "zoopraxis.models",
     "measure_speed": "zoopraxis.models",
     "open_store": "zoopraxis.data.stores",
     "predict": "zoopraxis.training.inference",
     "read_annotations": "zoopraxis.data.annotations",
+    "save_detections": "zoopraxis.evaluation.detections",
     "save_model": "zoopraxis.models",
     "save_results": "zoopraxis.evaluation.results",
     "test": "zoopraxis.training.inference",

@@ -51,7 +51,8 @@ def load_pickle(path: str | Path) -> Any:
         if file.read(4) == _ZIP_MAGIC:
             return _load_archive(file)
         file.seek(0)
-        return _check_torch(path, _load(_Unpickler(file, encoding="latin1"), None))
+        loaded = _load(_Unpickler(file, encoding="latin1"), None)
+        return _load_legacy(path, file) if _is_legacy_torch(loaded) else loaded
 
 
 class MappedPickle(NamedTuple):
@@ -88,7 +89,9 @@ def map_pickle(path: str | Path) -> MappedPickle:
         if mapped[:4] == _ZIP_MAGIC:
             return MappedPickle(load_pickle(path), nothing)
         content = _load(_MappedUnpickler(memoryview(mapped), encoding="latin1"), None)
-        return MappedPickle(_check_torch(path, content), np.frombuffer(mapped, np.uint8))
+        if _is_legacy_torch(content):
+            return MappedPickle(load_pickle(path), nothing)
+        return MappedPickle(content, np.frombuffer(mapped, np.uint8))
 
 
 @contextmanager
@@ -107,10 +110,20 @@ def _reading(path: str | Path) -> Iterator[None]:
         raise DataError(f"cannot read {path}: {error.strerror or error}; check the path") from error
 
 
-def _check_torch(path: str | Path, loaded: Any) -> Any:
-    if type(loaded) is int and loaded == _LEGACY_TORCH_MAGIC:
-        raise DataError(f"{path} is in torch's file format of before 1.6; load it with torch and save it again")
-    return loaded
+def _is_legacy_torch(loaded: Any) -> bool:
+    return type(loaded) is int and loaded == _LEGACY_TORCH_MAGIC
+
+
+def _load_legacy(path: str | Path, file: BinaryIO) -> Any:
+    """What torch's file format of before 1.6 holds after its first number: a version, the machine's sizes, then the content."""
+    for _ in range(2):
+        _load(_Unpickler(file, encoding="latin1"), None)
+    try:
+        return _load(_Unpickler(file, encoding="latin1"), None)
+    except _ElsewhereError as error:
+        raise DataError(
+            f"{path} has tensors in torch's file format of before 1.6; load it with torch and save it again"
+        ) from error
 
 
 def save_pickle(path: str | Path, obj: Any) -> None:
@@ -158,6 +171,10 @@ class _Pickler(pickle._Pickler):
 
 class _ForbiddenError(Exception):
     """A pickle names something that is not in the table."""
+
+
+class _ElsewhereError(ValueError):
+    """A pickle refers to numbers that are not in it."""
 
 
 class _Call:
@@ -347,5 +364,5 @@ class _Resolver:
 
     def _storage(self, storage: _Storage) -> npt.NDArray[Any]:
         if self.archive is None:
-            raise ValueError("it refers to tensors that are not in it")
+            raise _ElsewhereError("it refers to tensors that are not in it")
         return self.archive.read(storage)

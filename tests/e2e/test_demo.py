@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import zoopraxis.toy
-from zoopraxis.cli import demo_adaptation, demo_kitchen, main
+from zoopraxis.cli import demo_adaptation, demo_kitchen, demo_localization, main
 from zoopraxis.config.load import load_config, recipe_names
 from zoopraxis.config.schema import TrainConfig
 from zoopraxis.toy import ToyConfig
@@ -81,6 +81,43 @@ def test_the_demo_of_adaptation_goes_the_whole_way_and_is_taken_up_where_it_was(
     assert main(arguments) == 0
     assert capsys.readouterr().out.strip() == line
     assert [path.read_bytes() for path in checkpoints] == before
+
+
+def test_the_demo_of_localization_goes_the_whole_way_and_is_taken_up_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = functools.partial(ToyConfig, num_participants=6, videos_per_participant=2, actions_per_video=6)
+    monkeypatch.setattr(zoopraxis.toy, "ToyConfig", tiny)
+    monkeypatch.setattr(demo_localization, "BACKBONE_SETTINGS", ("trainer.max_epochs=1", "data.num_workers=0"))
+    short = (*demo_localization.TOY_SETTINGS, "trainer.max_epochs=1")
+    monkeypatch.setattr(demo_localization, "TOY_SETTINGS", short)
+    arguments = ["demo", str(tmp_path), "--task", "localization", "--json", "--num-workers", "1"]
+    also = ["--also", "bmn_epic_baseline", "--also", "bmn_activitynet"]
+    assert main([*arguments, *also]) == 0
+    line = capsys.readouterr().out.strip()
+    maps = json.loads(line)
+    assert list(maps) == ["verb_map", "noun_map", "action_map", "bmn_epic_baseline", "bmn_activitynet"]
+    assert all(0 <= maps[f"{task}_map"] <= 100 for task in ("verb", "noun", "action"))
+    assert list(maps["bmn_epic_baseline"]) == ["verb_map", "noun_map", "action_map"]
+    out = tmp_path / "localization"
+    with zipfile.ZipFile(out / "submission.zip") as archive:
+        submission = json.loads(archive.read("test.json"))
+    assert submission["challenge"] == "action_detection"
+    assert len(submission["results"]) == 4
+    assert "<html" in (out / "report.html").read_text(encoding="utf-8")
+
+    checkpoints = sorted(out.glob("runs/*/checkpoints/last.ckpt"))
+    before = [path.read_bytes() for path in checkpoints]
+    assert len(before) == 4
+    assert main([*arguments, *also]) == 0
+    assert capsys.readouterr().out.strip() == line
+    assert [path.read_bytes() for path in checkpoints] == before
+
+
+def test_only_recipes_of_localization_go_with_its_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", str(tmp_path / "demo"), "--task", "localization", "--also", "tsm_rgb"]) == 2
+    assert "--also tsm_rgb: only recipes of localization go with --task localization" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()
 
 
 @pytest.mark.parametrize("name", ["tsm_rgb", "ta3n_video_epic"])

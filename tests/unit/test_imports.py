@@ -44,15 +44,16 @@ NEIGHBORS: dict[str, tuple[str, ...]] = {
     "registry": (),
     "temporal": (),
     "adaptation": ("temporal",),
+    "localization": (),
     "backbones": ("temporal",),
-    "models": ("backbones", "temporal", "adaptation"),
+    "models": ("backbones", "temporal", "adaptation", "localization"),
     "evaluation": (),
     "epic": ("evaluation",),
     "data": (),
     "data.annotations": ("data", "epic.annotations", "epic.vocabulary"),
     "toy": ("data.encoding", "epic.vocabulary"),
     "config": (),
-    "training": ("models", "adaptation", "data", "evaluation", "config"),
+    "training": ("models", "adaptation", "localization", "data", "evaluation", "config"),
     "cli": ("",),
 }
 """Package or module to what it may import of ours besides itself and the root modules; the longest name that fits counts."""

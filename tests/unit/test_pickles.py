@@ -393,11 +393,20 @@ def test_a_plain_pickle_named_pt_loads(tmp_path: Path) -> None:
     assert_same(load_pickle(dump(tmp_path / "results.pt", RESULTS)), RESULTS)
 
 
-def test_the_old_format_of_torch_is_named(tmp_path: Path) -> None:
+def test_tensors_in_the_old_format_of_torch_are_named(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    torch.save({"a": 1}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    torch.save({"a": torch.ones(3)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     with pytest.raises(DataError, match=r"torch's file format of before 1\.6; load it with torch and save it again"):
         load_pickle(tmp_path / "old.pt")
+
+
+def test_arrays_in_the_old_format_of_torch_load(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    content = {"verb_class": np.arange(6000.0, dtype=np.float32).reshape(1000, 6), "n": 3}
+    torch.save(content, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
+    for found in (load_pickle(tmp_path / "a.pt"), map_pickle(tmp_path / "a.pt").content):
+        np.testing.assert_array_equal(found["verb_class"], content["verb_class"])
+        assert found["n"] == 3
 
 
 def test_a_tensor_beyond_its_storage_is_refused(tmp_path: Path) -> None:

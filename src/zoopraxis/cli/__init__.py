@@ -25,11 +25,12 @@ VERBS = {
     "demo": "The whole way on the toy kitchen, in a few minutes.",
     "prepare": "Make an index, frames, flow, gulp folders or features; check a data set.",
     "train": "Train a network by a recipe.",
-    "test": "Score the clips of a split with a checkpoint; write a results file.",
+    "test": "Score a split's clips, or find the actions in its long videos, with a checkpoint.",
     "fuse": "Average results files, e.g. of RGB and flow.",
-    "evaluate": "Compute a challenge's metrics from a results file; write a report.",
-    "submit": "Write a challenge submission from a results file.",
+    "evaluate": "Compute metrics of results or detections, e.g. a challenge's; write a report.",
+    "submit": "Write a challenge submission from results or detections.",
     "predict": "The likeliest classes of one video.",
+    "localize": "The actions in one long video, and when.",
     "convert": "Write a published checkpoint's weights as safetensors with their record.",
     "models": "List models, their sizes and published results.",
     "config": "Print the composed settings of a recipe and overrides.",
@@ -107,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the last flush at exit is quiet, too
             return 141
-        except (ZoopraxisError, _USAGE_ERROR, OSError, KeyboardInterrupt, SystemExit) as error:
+        except (ZoopraxisError, _USAGE_ERROR, OSError, MemoryError, KeyboardInterrupt, SystemExit) as error:
             line, status = _explain(error)
             if line is None:
                 raise
@@ -148,6 +149,9 @@ def _explain(error: Any) -> tuple[str | None, int]:
         return (f"{message}; see: {error.ctx.command_path} --help" if error.ctx is not None else message), 2
     if isinstance(error, OSError) and error.errno in _DISK_REFUSALS:
         return _DISK_REFUSALS[error.errno].format(path=error.filename2 or error.filename or "a file"), 2
+    if isinstance(error, MemoryError):
+        told = " ".join(str(error).split()) or "no more is free"
+        return f"there is not enough memory ({told}); take smaller batches, fewer or shorter windows, or a smaller network", 2
     if isinstance(error, KeyboardInterrupt) or isinstance(
         error.__context__, KeyboardInterrupt
     ):  # Lightning exits inside of one

@@ -8,17 +8,21 @@ from typing import Annotated
 
 import typer
 
-from zoopraxis.cli import demo_adaptation, demo_recognition
+from zoopraxis.cli import demo_adaptation, demo_localization, demo_recognition
 from zoopraxis.cli.config import Json
 
 __all__ = ["command"]
 
 
 class _Task(StrEnum):
-    RECOGNITION, ADAPTATION = "recognition", "adaptation"
+    RECOGNITION, ADAPTATION, LOCALIZATION = "recognition", "adaptation", "localization"
 
 
-_RUN = {_Task.RECOGNITION: demo_recognition.run, _Task.ADAPTATION: demo_adaptation.run}
+_RUN = {
+    _Task.RECOGNITION: demo_recognition.run,
+    _Task.ADAPTATION: demo_adaptation.run,
+    _Task.LOCALIZATION: demo_localization.run,
+}
 
 
 def command(
@@ -36,7 +40,8 @@ def command(
 
     recognition: generate, prepare, train TSN and TSM on RGB and TSM on optical flow, test, fuse, evaluate, write a submission
     and a report. adaptation: train a small backbone on the source domain, extract features of both, compare source only, TA3N
-    and target supervised on the target, write a submission and a report. A demo that was broken off goes on where it was when
-    it is started again.
+    and target supervised on the target, write a submission and a report. localization: train a small backbone on clips, extract
+    its features and class scores along the untrimmed videos, train BMN, find the actions in the test videos, write a submission
+    and a report. A demo that was broken off goes on where it was when it is started again.
     """
     _RUN[task](out, seed=seed, num_workers=num_workers, also=tuple(dict.fromkeys(also or ())), json=json)

@@ -166,7 +166,7 @@ def _extract(paths: Paths, kitchen: ToyKitchen) -> None:
 
 
 def _train_and_test(paths: Paths, name: str, *, seed: int) -> Results:
-    from zoopraxis.training.inference import TestOptions, test
+    from zoopraxis.training.inference import TestOptions, TestOutcome, test
     from zoopraxis.training.run import train
 
     outcome = train(_toy_config(paths, name, seed=seed), show_progress=console.shows_progress())
@@ -179,6 +179,7 @@ def _train_and_test(paths: Paths, name: str, *, seed: int) -> Results:
         devices=1,
         show_progress=console.shows_progress(),
     )
+    assert isinstance(tested, TestOutcome)
     return tested.results
 
 

@@ -75,6 +75,7 @@ def _train(paths: Paths, name: str, *, seed: int) -> None:
 
 def _test(paths: Paths, name: str, split: str) -> Results:
     from zoopraxis.training.inference import test
+    from zoopraxis.training.options import TestOutcome
 
     outcome = test(
         paths.run(name) / "checkpoints" / "last.ckpt",
@@ -84,6 +85,7 @@ def _test(paths: Paths, name: str, split: str) -> Results:
         devices=1,
         show_progress=console.shows_progress(),
     )
+    assert isinstance(outcome, TestOutcome)
     return outcome.results
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,22 +26,27 @@ __all__ = ["command"]
 
 
 class _Challenge(StrEnum):
-    RECOGNITION, ADAPTATION = "recognition", "adaptation"
+    RECOGNITION, ADAPTATION, DETECTION = "recognition", "adaptation", "detection"
 
 
 class _Actions(StrEnum):
     PRODUCT, VIEWS = "product", "views"
 
 
+class _Broken(StrEnum):
+    REFUSE, DROP = "refuse", "drop"
+
+
 class _Projection(StrEnum):
     PCA, UMAP = "pca", "umap"
 
 
-_ResultsFile = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results file.")]
+_ResultsFile = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results file, or detections.")]
 _Annotations = Annotated[
     Path,
     typer.Argument(
-        metavar="ANNOTATIONS", help="The annotations of the clips that were scored; for adaptation also their folder."
+        metavar="ANNOTATIONS",
+        help="The annotations of the clips that were scored, or of the segments to be found; for adaptation also their folder.",
     ),
 ]
 _ChallengeName = Annotated[
@@ -77,6 +83,21 @@ _Embeddings = Annotated[
 _ProjectionName = Annotated[
     _Projection | None, typer.Option(help="How the report draws the embeddings; by default by principal components.")
 ]
+_Tiou = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIRST:LAST:STEP",
+        help="For detection: the overlaps that are asked for; by default those of the data set (EPIC-KITCHENS: 0.1:0.5:0.1).",
+    ),
+]
+_Videos = Annotated[Path | None, typer.Option(help="For detection: how long the videos are, where ANNOTATIONS do not tell.")]
+_BrokenSegments = Annotated[
+    _Broken,
+    typer.Option(help="For detection: segments that are reversed or past the end of their video; drop: leave them out."),
+]
+_Split = Annotated[
+    str | None, typer.Option(help="For detection: the split of ANNOTATIONS; by default that of the detections, else val.")
+]
 _Root = Annotated[Path | None, typer.Option(help="For the report: the folder of the clips' RGB frames.")]
 _StoreKind = Annotated[
     StoreName | None, typer.Option(help="For the report: what --root holds; by default gulp files or videos.")
@@ -101,14 +122,50 @@ def command(
     projection: _ProjectionName = None,
     root: _Root = None,
     store: _StoreKind = None,
+    tiou: _Tiou = None,
+    videos: _Videos = None,
+    split: _Split = None,
+    broken_segments: _BrokenSegments = _Broken.REFUSE,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the report.")] = False,
     json: Json = False,
 ) -> None:
-    """Compute the metrics of a results file against annotations: a challenge's, or the accuracies of its heads."""
+    """Compute the metrics of a results file against annotations: a challenge's, or the accuracies of its heads.
+
+    Detections in long videos are judged by --challenge detection, whatever the data set.
+    """
     if report is not None:
         check_output(report, what="a report", suffixes=(".html",), force=force)
     if projection is not None and (report is None or embeddings is None):
         raise ConfigError("--projection is of the report's picture of embeddings; give --report and --embeddings too")
+
+    if challenge is _Challenge.DETECTION:
+        of_clips: dict[str, object] = {
+            "mapping": mapping,
+            "tail_verbs": tail_verbs,
+            "tail_nouns": tail_nouns,
+            "actions": actions,
+        }
+        of_clips |= {"unseen_participants": unseen_participants, "global_softmax": global_softmax or None, "store": store}
+        of_clips |= {"training_annotations": training_annotations, "baseline": baseline, "embeddings": embeddings, "root": root}
+        _refuse_options(of_clips, "of results of clips: evaluate those")
+
+        from zoopraxis.cli.detection import evaluate_detections
+
+        evaluate_detections(
+            results,
+            annotations,
+            tiou=tiou,
+            videos=videos,
+            format=format,
+            split=split,
+            broken=broken_segments.value,
+            report=report,
+            as_json=json,
+        )
+        return
+    of_detections = {"tiou": tiou, "videos": videos, "split": split}
+    of_detections |= {"broken_segments": broken_segments.value if broken_segments is _Broken.DROP else None}
+    _refuse_options(of_detections, "of detections; add --challenge detection")
 
     from zoopraxis.cli.comparison import read_comparison
     from zoopraxis.cli.truth import adaptation_labels, read_truth, strip_reader
@@ -200,6 +257,12 @@ def _refuse_challenge_options(options: dict[str, object], challenge: _Challenge 
         if value is not None:
             option = name.replace("_", "-")
             raise ConfigError(f"--{option} is of the recognition challenge, {why}; leave it out")
+
+
+def _refuse_options(options: Mapping[str, object], why: str) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} is {why}, or leave it out")
 
 
 def _meta_facts(results: Results) -> dict[str, str]:

@@ -15,7 +15,8 @@ from zoopraxis.cli.model_tables import show_details, show_list, show_own, show_p
 from zoopraxis.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from zoopraxis.config.load import Config
+    from zoopraxis.config.adaptation import AdaptationConfig
+    from zoopraxis.config.schema import TrainConfig
     from zoopraxis.models import VideoModel
 
 __all__ = ["command"]
@@ -87,9 +88,15 @@ def _own_entry(settings: Sequence[str], config_name: str | None, config_dir: Pat
         ConfigError: If a setting is wrong, or no view of so many frames or such a size goes through the network.
     """
     from zoopraxis.config.load import load_config
+    from zoopraxis.config.localization import LocalizationConfig
     from zoopraxis.models import measure_cost
 
     config = load_config(config_name, settings, config_dir=config_dir, allow_missing=True)
+    if isinstance(config, LocalizationConfig) or config.data.store == "features":
+        raise ConfigError(
+            "the recipe's network is on features, and only networks on clips are counted here; name a recipe of clips, such as "
+            "ta3n_video_epic"
+        )
     data, heads = config.data, config.model.heads
     model = _build(config, heads or _EPIC_HEADS)
     num_frames, size = data.test_num_segments or data.num_segments, data.transform.test_size or data.transform.size
@@ -109,11 +116,11 @@ def _own_entry(settings: Sequence[str], config_name: str | None, config_dir: Pat
     }
 
 
-def _build(config: Config, heads: Mapping[str, int]) -> VideoModel:
+def _build(config: TrainConfig | AdaptationConfig, heads: Mapping[str, int]) -> VideoModel:
     """The network on clips that settings describe.
 
     Raises:
-        ConfigError: If it is on features, or a setting is wrong.
+        ConfigError: If a setting is wrong.
     """
     from zoopraxis.config.schema import TrainConfig
 
@@ -121,11 +128,6 @@ def _build(config: Config, heads: Mapping[str, int]) -> VideoModel:
         from zoopraxis.training.build import build_model
 
         return build_model(config, heads, pretrained=False)
-    if config.data.store == "features":
-        raise ConfigError(
-            "the recipe's network is on features, and only networks on clips are counted here; name a recipe of clips, such as "
-            "ta3n_video_epic"
-        )
     from zoopraxis.training.adaptation.clips import build_video_network
 
     return build_video_network(config, heads, pretrained=False)

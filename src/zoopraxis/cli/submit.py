@@ -23,21 +23,24 @@ __all__ = ["command"]
 
 
 class _Challenge(StrEnum):
-    RECOGNITION, ADAPTATION = "recognition", "adaptation"
+    RECOGNITION, ADAPTATION, DETECTION = "recognition", "adaptation", "detection"
 
 
 class _Actions(StrEnum):
     NONE, PRODUCT, VIEWS = "none", "product", "views"
 
 
-_LEVELS = {_Challenge.RECOGNITION: (2, 3, 4), _Challenge.ADAPTATION: (2, 3, 3)}
-"""Supervision levels where none are stated: of the published tool, and of a model trained on the published features."""
+_LEVELS = {_Challenge.RECOGNITION: (2, 3, 4), _Challenge.ADAPTATION: (2, 3, 3), _Challenge.DETECTION: (2, 3, 3)}
+"""Supervision levels where none are stated: of the published tool, of a model trained on the published features, and of the
+published baseline."""
 
 _SOURCES: dict[_Actions, ActionSource | None] = {_Actions.NONE: None, _Actions.PRODUCT: "product", _Actions.VIEWS: "views"}
 
 
 def command(
-    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Scores of all clips of the test split (of the target).")],
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="Scores of all clips of the test split (of the target), or detections.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The file to upload.")],
     challenge: Annotated[_Challenge, typer.Option(help="The challenge.")] = _Challenge.RECOGNITION,
     source_results: Annotated[
@@ -63,8 +66,11 @@ def command(
         Path | None,
         typer.Option(
             help="The test split (EPIC_100_test_timestamps.csv; for adaptation the target's, or its folder), to check that all "
-            "its clips are there."
+            "its clips, or videos, are there."
         ),
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="For detection: how long the videos are (EPIC_100_video_info.csv); by default beside.")
     ] = None,
     actions: Annotated[
         _Actions,
@@ -78,14 +84,16 @@ def command(
 ) -> None:
     """Write a challenge submission, after checking what the challenge would refuse.
 
-    The supervision levels default to 2, 3, 4 for recognition (those of the published tool) and to 2, 3, 3 for adaptation: state
-    your own.
+    The supervision levels default to 2, 3, 4 for recognition (those of the published tool) and to 2, 3, 3 for adaptation
+    and detection: state your own.
     """
     check_output(out, what="a submission", suffixes=(".zip",), force=force)
     source = _SOURCES[actions]
-    if challenge is _Challenge.ADAPTATION and source is not None:
-        raise ConfigError("--actions is of the recognition challenge; leave it out: adaptation is judged by verbs and nouns")
-    if challenge is _Challenge.RECOGNITION and source_results is not None:
+    if challenge is not _Challenge.RECOGNITION and source is not None:
+        raise ConfigError(f"--actions is of the recognition challenge; leave it out: {challenge.value} is judged without them")
+    if videos is not None and challenge is not _Challenge.DETECTION:
+        raise ConfigError("--videos is of the detection challenge; add --challenge detection, or leave it out")
+    if challenge is not _Challenge.ADAPTATION and source_results is not None:
         raise ConfigError("--source-results is of the adaptation challenge; add --challenge adaptation, or leave it out")
 
     from zoopraxis.epic.submission import SupervisionLevels
@@ -93,6 +101,11 @@ def command(
 
     given = zip((sls_pt, sls_tl, sls_td), _LEVELS[challenge], strict=True)
     levels = SupervisionLevels(*(default if level is None else level for level, default in given))
+    if challenge is _Challenge.DETECTION:
+        from zoopraxis.cli.detection import submit_detections
+
+        submit_detections(results, out, levels, annotations, videos=videos, as_json=json)
+        return
     scored = load_results(results)
     if challenge is _Challenge.ADAPTATION:
         others = None if source_results is None else load_results(source_results)

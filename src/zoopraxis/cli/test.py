@@ -1,11 +1,11 @@
-"""`zoopraxis test`: score the clips of a split with a checkpoint."""
+"""`zoopraxis test`: score the clips of a split with a checkpoint, or find the actions in its long videos."""
 
 from __future__ import annotations
 
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from zoopraxis.cli.config import Architecture, Json, parse_architecture
 from zoopraxis.cli.outputs import check_output
 from zoopraxis.cli.preparing import StoreName
 from zoopraxis.errors import ConfigError
+
+if TYPE_CHECKING:
+    from zoopraxis.training.options import DetectionOutcome, TestOutcome
 
 __all__ = ["command"]
 
@@ -33,7 +36,12 @@ def command(
     checkpoint: Annotated[
         str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, or the name of published weights.")
     ],
-    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="The file to write: .npz, .safetensors, .pkl or .pt.")],
+    results: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RESULTS", help="The file to write: .npz, .safetensors, .pkl or .pt; of detections .npz or .json."
+        ),
+    ],
     split: Annotated[
         _Split, typer.Option(help="The clips to score; all but train, val and test are of adaptation.")
     ] = _Split.VAL,
@@ -52,10 +60,18 @@ def command(
     devices: Annotated[str, typer.Option(help="How many devices, or auto.")] = "auto",
     architecture: Architecture = None,
     modalities: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Features that a published TA3N takes, e.g. RGB,Flow.")
+        str | None, typer.Option(metavar="NAMES", help="Features that a published TA3N or BMN takes, e.g. RGB,Flow.")
     ] = None,
     embeddings: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="Also write what adaptation makes of clips of both domains.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="For networks of localization: a setting of data, proposals or classes; repeat it.",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite RESULTS and the embeddings.")] = False,
     json: Json = False,
@@ -65,17 +81,19 @@ def command(
     Of several views of verbs and nouns it also keeps the best 100 actions of each clip, by the mean of each view's product.
     What is not given is as the checkpoint's own settings have it; published weights that are named are tested as their
     published result was (zoopraxis models NAME). Of networks of domain adaptation train, val and test are clips of the target,
-    and ANNOTATIONS may be the folder of all splits.
+    and ANNOTATIONS may be the folder of all splits. Networks of localization find the actions in the split's long videos, and
+    RESULTS are their detections.
     """
     from zoopraxis.evaluation.results import RESULTS_SUFFIXES
 
     num_clips, num_crops = parse_views(views)
     num_devices = _parse_devices(devices)
-    check_output(results, what="a results file", suffixes=RESULTS_SUFFIXES, force=force)
+    check_output(results, what="a results file", suffixes=(*RESULTS_SUFFIXES, ".json"), force=force)
     if embeddings is not None:
         check_output(embeddings, what="an embeddings file", suffixes=(".npz",), force=force)
 
     from zoopraxis.training.inference import TestOptions, test
+    from zoopraxis.training.options import DetectionOutcome
 
     options = TestOptions(
         root=_text(root),
@@ -93,6 +111,7 @@ def command(
         modalities=None if modalities is None else [name.strip() for name in modalities.split(",") if name.strip()],
         architecture=parse_architecture(architecture),
         embeddings=_text(embeddings),
+        settings=settings or None,
     )
     outcome = test(
         checkpoint,
@@ -103,6 +122,13 @@ def command(
         devices=num_devices,
         show_progress=console.shows_progress(),
     )
+    if isinstance(outcome, DetectionOutcome):
+        _show_detections(outcome, results, split.value, json=json)
+    else:
+        _show_scores(outcome, results, split.value, embeddings=embeddings, json=json)
+
+
+def _show_scores(outcome: TestOutcome, results: Path, split: str, *, embeddings: Path | None, json: bool) -> None:
     actions = outcome.results.view_actions if results.suffix.lower() in (".npz", ".safetensors") else None
     if json:
         kept = None if actions is None else actions.verbs.shape[1]
@@ -110,7 +136,7 @@ def command(
         console.emit_json(facts | {"view_actions": kept})
         return
     if outcome.metrics:
-        console.table(f"{split.value}, {len(outcome.results)} clips", ["metric", "%"], list(outcome.metrics.items()))
+        console.table(f"{split}, {len(outcome.results)} clips", ["metric", "%"], list(outcome.metrics.items()))
     console.say(f"scores of {len(outcome.results)} clips: {results}")
     if embeddings is not None:
         console.say(f"features of both domains before and after the network: {embeddings}")
@@ -122,6 +148,19 @@ def command(
         console.say(
             f"without the actions by views, for which {results.suffix} has no place; write .npz or .safetensors to keep them"
         )
+
+
+def _show_detections(outcome: DetectionOutcome, path: Path, split: str, *, json: bool) -> None:
+    found = outcome.detections
+    if json:
+        facts = {"detections": path, "num_videos": found.num_videos, "num_detections": len(found)}
+        console.emit_json(facts | {"metrics": outcome.metrics, "notes": outcome.notes})
+        return
+    for note in outcome.notes:
+        console.say(note)
+    if outcome.metrics:
+        console.table(f"{split}, {found.num_videos} videos", ["metric", "%"], list(outcome.metrics.items()))
+    console.say(f"{len(found)} detections in {found.num_videos} videos: {path}")
 
 
 def parse_views(text: str | None) -> tuple[int | None, int | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +17,20 @@ from zoopraxis.data.annotations import detect_format, read_annotations
 from zoopraxis.data.annotations.shared_classes import share_classes
 from zoopraxis.data.annotations.uda import UDA_SPLITS, find_uda_file, uda_file_names
 from zoopraxis.data.index import UNLABELLED, ClipIndex
+from zoopraxis.data.segments import Broken, VideoSegments, read_segments
 from zoopraxis.epic.annotations import class_names_beside, read_table
 from zoopraxis.epic.recognition import labels_of
 from zoopraxis.errors import AnnotationError, DataError
+from zoopraxis.evaluation import detections
 from zoopraxis.evaluation.results import Results
+from zoopraxis.training.localization.splits import truth_of
 
 __all__ = [
     "Truth",
     "adaptation_labels",
     "adaptation_test_files",
     "challenge_files",
+    "read_segment_truth",
     "read_training_counts",
     "read_truth",
     "strip_reader",
@@ -109,6 +114,39 @@ def _rows_of(wanted: StrArray, clip_ids: StrArray, path: Path) -> IntArray:
             " are these the annotations of the split that was tested?"
         )
     return rows
+
+
+def read_segment_truth(
+    path: Path,
+    *,
+    videos: Path | None = None,
+    format: str = "auto",
+    split: str | None = None,
+    broken: Broken = "refuse",
+    needs_labels: bool = True,
+) -> tuple[detections.Truth, VideoSegments]:
+    """The labelled segments of long videos, as detections are held against them and as they were read.
+
+    Args:
+        path: The annotations.
+        videos: The file that tells how long the videos are.
+        format: Of the annotations.
+        split: Which split is wanted; none: validation, where there are several.
+        broken: What is done with segments of that split that cannot be.
+        needs_labels: Whether annotations without segments are refused.
+
+    Raises:
+        AnnotationError: If the annotations are missing, malformed, or have no labels.
+    """
+    given: dict[str, Any] = {"format": format, "videos": videos, "require_lengths": False}
+    read = read_segments(path, split=split, broken="drop", **given)
+    has_several = split is None and len(set(read.index.column("split").tolist())) > 1
+    if has_several or (read.notes and broken == "refuse"):
+        read = read_segments(path, split="val" if has_several else split, broken=broken, **given)
+    truth = truth_of(read)
+    if needs_labels and (len(truth) == 0 or not truth.labels):
+        raise AnnotationError(f"{path} has no labelled segments; the test split's labels are private: evaluate on validation")
+    return truth, read
 
 
 def challenge_files(annotations: Path) -> dict[str, Path]:

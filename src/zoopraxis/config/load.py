@@ -31,6 +31,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from pydantic import TypeAdapter, ValidationError
 
 from zoopraxis.config.adaptation import AdaptationConfig
+from zoopraxis.config.localization import LocalizationConfig
 from zoopraxis.config.refusals import (
     OPEN_TABLES,
     check_reserved,
@@ -57,10 +58,16 @@ __all__ = [
 RECIPES = Path(__file__).parent.parent / "recipes"
 _SCHEMA, _ROOT = "zoopraxis_schema", "zoopraxis_root"
 
-Config = TrainConfig | AdaptationConfig
+Config = TrainConfig | AdaptationConfig | LocalizationConfig
 """A run's settings, by its task."""
 
-_SCHEMAS: dict[str, type[TrainConfig] | type[AdaptationConfig]] = {"recognition": TrainConfig, "adaptation": AdaptationConfig}
+Schema = type[TrainConfig] | type[AdaptationConfig] | type[LocalizationConfig]
+
+_SCHEMAS: dict[str, Schema] = {
+    "recognition": TrainConfig,
+    "adaptation": AdaptationConfig,
+    "localization": LocalizationConfig,
+}
 
 
 def recipe_names() -> list[str]:
@@ -171,7 +178,7 @@ def _locate(config_name: str | None, config_dir: Path | None) -> tuple[Path, str
     raise ConfigError(f"there is no config file {config_name!r}; give a recipe's name or the path of a .yaml file")
 
 
-def _schema_of(folder: Path, name: str | None) -> type[TrainConfig] | type[AdaptationConfig]:
+def _schema_of(folder: Path, name: str | None) -> Schema:
     """The schema of a recipe's task, which its file or one in its defaults names; none: recognition."""
     if name is None:
         return TrainConfig
@@ -181,7 +188,7 @@ def _schema_of(folder: Path, name: str | None) -> type[TrainConfig] | type[Adapt
     return _schema(table if isinstance(table, dict) else {})
 
 
-def _schema(table: Mapping[Any, Any]) -> type[TrainConfig] | type[AdaptationConfig]:
+def _schema(table: Mapping[Any, Any]) -> Schema:
     task = table.get("task", "recognition")
     if not isinstance(task, str) or task not in _SCHEMAS:
         raise ConfigError(f"task={task} is unknown; {did_you_mean(str(task), _SCHEMAS)}")
@@ -228,7 +235,7 @@ def _parsed(text: str) -> Override:
     raise ConfigError(f"cannot read the override {text!r}; write key=value, +key=value or ~key")
 
 
-def _compose(folder: Path, name: str | None, overrides: list[str], kind: type[TrainConfig] | type[AdaptationConfig]) -> Any:
+def _compose(folder: Path, name: str | None, overrides: list[str], kind: Schema) -> Any:
     """Merge schema, recipe and overrides; interpolations are not resolved yet."""
     schema = config_to_dict(kind())
     schema["run"]["name"] = name or schema["run"]["name"]

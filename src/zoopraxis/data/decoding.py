@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import math
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +87,8 @@ class VideoReader:
         self._reformatter = VideoReformatter()
 
     def __reduce__(self) -> tuple[Callable[[], VideoReader], tuple[()]]:
-        again = partial(
-            VideoReader, self.path, index_cache=self._index_cache, resize=self._resize, num_threads=self._num_threads
-        )
-        return again, ()
+        options: Any = {"index_cache": self._index_cache, "resize": self._resize, "num_threads": self._num_threads}
+        return partial(VideoReader, self.path, **options), ()
 
     @property
     def num_frames(self) -> int:
@@ -146,21 +146,26 @@ class VideoReader:
         self._fill(clip, unique)
         return clip if np.array_equal(places, np.arange(len(unique))) else clip[places]
 
-    def iter_frames(self) -> Iterator[UInt8Array]:
-        """All frames in order, each of shape (H, W, 3), in one pass from the start.
+    def iter_frames(self, frames: IntArray | Sequence[int] | None = None) -> Iterator[UInt8Array]:
+        """Frames one by one, each of shape (H, W, 3): all, or some (at least one, ascending, no repeats); each decoded once.
 
         Raises:
             DataError: If a frame does not decode.
         """
-        expected = 0
-        with _Stream(self.path, self._num_threads) as stream:
-            for number, frame in self._numbered(stream.decode_all()):
-                if number != expected:
-                    raise self._lost(expected)
-                yield np.ascontiguousarray(self._upright(frame))
-                expected += 1
-        if expected != self.num_frames:
-            raise self._lost(expected)
+        pending = deque(range(self.num_frames) if frames is None else np.asarray(frames).tolist())
+        for is_planned in (True, False) if frames is not None and self._index.is_seekable else (False,):
+            runs = plan_runs(self._index, np.asarray(pending)) if is_planned else []
+            with _Stream(self.path, self._num_threads) as stream:
+                planned = chain.from_iterable(map(stream.decode_run, runs))
+                for number, frame in planned if is_planned else self._numbered(stream.decode_all()):
+                    if number > pending[0]:
+                        break
+                    if number == pending[0]:
+                        yield np.ascontiguousarray(self._upright(frame))
+                        pending.popleft()
+                    if not pending:
+                        return
+        raise self._lost(pending[0])
 
     def frames_at(self, seconds: npt.ArrayLike) -> Int64Array:
         """The frames on display at some times.

@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,11 @@ __all__ = [
     "adaptation_json",
     "check_adaptation_submission",
     "check_submission",
+    "read_member",
     "read_submission",
     "submission_json",
     "write_adaptation_submission",
+    "write_member",
     "write_submission",
 ]
 
@@ -247,7 +249,7 @@ def read_submission(path: str | Path, *, domain: Domain = "target") -> tuple[Res
         DataError: If the file is no submission to these challenges, or has no results of the domain.
         ConfigError: If a supervision level is out of range.
     """
-    content = _read_member(path)
+    content = _read_member(path, _unique)
     challenge = content.get("challenge")
     is_adaptation = challenge == ADAPTATION_CHALLENGE
     name = f"results_{domain}" if is_adaptation else "results"
@@ -269,16 +271,34 @@ def read_submission(path: str | Path, *, domain: Domain = "target") -> tuple[Res
     return Results(np.array(list(entries), dtype=np.str_), scores, meta), levels
 
 
-def _read_member(path: str | Path) -> dict[str, Any]:
+def read_member(path: str | Path) -> dict[str, Any]:
+    """Read the JSON object of a submission's zip; no object in it may have a key twice.
+
+    Raises:
+        DataError: If the file is no such zip.
+    """
+    return _read_member(path, _once)
+
+
+def write_member(path: str | Path, document: Mapping[str, Any]) -> None:
+    """Write the zip of a submission with a JSON object, in one step.
+
+    Raises:
+        DataError: If the file cannot be written.
+    """
+    _write_zip(path, json.dumps(document).encode())
+
+
+def _read_member(path: str | Path, as_object: Callable[[Sequence[tuple[str, Any]]], Any]) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
-            content = json.loads(archive.read(MEMBER), object_pairs_hook=_unique)
+            content = json.loads(archive.read(MEMBER), object_pairs_hook=as_object)
     except KeyError as error:
         raise DataError(f"{path} has no member {MEMBER}; it must lie at the top of the zip") from error
     except (OSError, zipfile.BadZipFile, zlib.error, TypeError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a submission ({error})") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path} has no object 'results' with the scores of each clip")
+        raise DataError(f"{path} has no object 'results'")
     return content
 
 
@@ -334,13 +354,20 @@ def _paired(actions: TopActions) -> Iterator[dict[str, float]]:
     return ({f"{v},{n}": score for v, n, score in zip(*row, strict=True)} for row in rows)
 
 
-def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any] | npt.NDArray[np.float32]:
-    """One JSON object: a mapping, or the array of the scores of the classes "0", "1", ..."""
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"the submission has {repeated!r} more than once in one object; each clip and class may appear once")
+        raise DataError(
+            f"the submission has {repeated!r} more than once in one object; each clip, video and class may appear once"
+        )
+    return mapping
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any] | npt.NDArray[np.float32]:
+    """One JSON object: a mapping, or the array of the scores of the classes "0", "1", ..."""
+    mapping = _once(pairs)
     if not mapping or not all(name.isdecimal() for name in mapping):
         return mapping
     if set(mapping) != {str(number) for number in range(len(mapping))}:

@@ -30,15 +30,14 @@ from zoopraxis.evaluation.report_page import (
     escape,
     image,
     metric_rows,
-    page,
     paragraph,
     row_of,
     section,
     table,
     tiles,
+    write_page,
 )
 from zoopraxis.evaluation.results import Results
-from zoopraxis.files import write_text
 
 __all__ = ["write_report"]
 
@@ -100,10 +99,7 @@ def write_report(
         _clips_section(results, true, names, read_strip, num_clips),
         "<footer>Made by Zoopraxis. Intervals of accuracies: Wilson; of class means: bootstrap.</footer>",
     ]
-    try:
-        write_text(path, page(title, body))
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}; free some space or choose another folder") from error
+    write_page(path, title, body)
 
 
 def _overview(title: str, facts: Mapping[str, str], metrics: MetricTable, confusions: Mapping[str, IntArray]) -> list[str]:

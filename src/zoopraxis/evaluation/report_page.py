@@ -8,10 +8,27 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 
+from zoopraxis.errors import DataError
 from zoopraxis.evaluation.metrics import Metric
+from zoopraxis.files import write_text
 
-__all__ = ["bar", "details", "escape", "image", "metric_rows", "page", "paragraph", "row_of", "section", "table", "tiles"]
+__all__ = [
+    "bar",
+    "details",
+    "escape",
+    "image",
+    "metric_rows",
+    "page",
+    "paragraph",
+    "plain_tiles",
+    "row_of",
+    "section",
+    "table",
+    "tiles",
+    "write_page",
+]
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2024; --soft: #60656d; --paper: #fbfbfa; --card: #ffffff; --line: #e3e4e6;
@@ -61,6 +78,18 @@ def page(title: str, body: Iterable[str]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
     )
+
+
+def write_page(path: str | Path, title: str, body: Iterable[str]) -> None:
+    """Write a whole HTML document, in one step.
+
+    Raises:
+        DataError: If the file cannot be written.
+    """
+    try:
+        write_text(path, page(title, body))
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}; free some space or choose another folder") from error
 
 
 def section(title: str, *parts: str) -> str:
@@ -125,9 +154,15 @@ def metric_rows(metrics: Iterable[Metric]) -> str:
 
 def tiles(metrics: Iterable[Metric]) -> str:
     """The metrics that matter most, in large figures."""
+    return plain_tiles(
+        (metric.name.replace("_", " "), metric.percent, f"{metric.low:.1f} to {metric.high:.1f}") for metric in metrics
+    )
+
+
+def plain_tiles(figures: Iterable[tuple[str, float, str]]) -> str:
+    """Large figures: a name, a percentage, and a remark in plain text below it."""
     cells = (
-        f'<div class="tile"><span>{escape(metric.name.replace("_", " "))}</span><b>{metric.percent:.1f}%</b>'
-        f"<span>{metric.low:.1f} to {metric.high:.1f}</span></div>"
-        for metric in metrics
+        f'<div class="tile"><span>{escape(name)}</span><b>{percent:.1f}%</b><span>{escape(remark)}</span></div>'
+        for name, percent, remark in figures
     )
     return f'<div class="tiles">{"".join(cells)}</div>'

@@ -274,6 +274,8 @@ def _collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _from_columns(columns: Mapping[Any, Any]) -> Results:
+    if {"video_ids", "segments"} <= columns.keys():
+        raise DataError("it holds detections in long videos, not scores of clips; add --challenge detection")
     if _LEGACY_IDS not in columns:
         raise DataError(f"it has no array {_LEGACY_IDS!r}; {did_you_mean(_LEGACY_IDS, map(str, columns))}")
     heads = [str(name).removesuffix(_OUTPUT) for name in columns if str(name).endswith(_OUTPUT)]

@@ -16,9 +16,22 @@ import torch
 
 from zoopraxis.adaptation.published import is_published
 from zoopraxis.errors import CheckpointError, DataError
+from zoopraxis.localization import published as published_localization
 from zoopraxis.pickles import load_pickle
 
-__all__ = ["RECORD_KEY", "FeatureNetworkError", "choose_weights", "fetch", "read_archive", "refuse_feature_network"]
+__all__ = [
+    "LOCALIZATION",
+    "RECORD_KEY",
+    "FeatureNetworkError",
+    "LocalizationNetworkError",
+    "choose_weights",
+    "fetch",
+    "read_archive",
+    "refuse_feature_network",
+]
+
+LOCALIZATION = "localization"
+"""What the record of a network that finds actions in long videos has under `task`."""
 
 RECORD_KEY = "zoopraxis"
 """Where a checkpoint of ours keeps the record that `load_model` builds the network from."""
@@ -89,6 +102,10 @@ class FeatureNetworkError(CheckpointError):
     """A checkpoint holds a network of domain adaptation on features, which sees no clips."""
 
 
+class LocalizationNetworkError(CheckpointError):
+    """A checkpoint holds a network that finds actions in long videos, from features."""
+
+
 def refuse_feature_network(archive: Mapping[str, Any], path: str | Path) -> None:
     """See that a checkpoint is of a network on clips.
 
@@ -97,11 +114,17 @@ def refuse_feature_network(archive: Mapping[str, Any], path: str | Path) -> None
         path: For the message.
 
     Raises:
-        FeatureNetworkError: If it is of one on features, ours or a published TA3N.
+        FeatureNetworkError: If it is of one of adaptation on features, ours or a published TA3N.
+        LocalizationNetworkError: If it is of one that finds actions in long videos, ours or a published BMN.
     """
-    record = archive.get(RECORD_KEY)
-    is_ours = isinstance(record, Mapping) and "network" in record
-    if is_ours or (record is None and is_published(archive["state_dict"])):
+    record, tensors = archive.get(RECORD_KEY), archive["state_dict"]
+    ours = record if isinstance(record, Mapping) and "network" in record else {}
+    if ours.get("task") == LOCALIZATION or (record is None and published_localization.is_published(tensors)):
+        raise LocalizationNetworkError(
+            f"{path} holds a network that finds actions in long videos from their features, and sees no frames; run it with "
+            "zoopraxis test or zoopraxis localize, or load it with zoopraxis.load_localizer"
+        )
+    if ours or (record is None and is_published(tensors)):
         raise FeatureNetworkError(
             f"{path} holds a network of domain adaptation on features, which sees no frames; score features with "
             "zoopraxis test, or load it with zoopraxis.load_adaptation"

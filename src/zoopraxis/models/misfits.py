@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoopraxis.errors import CheckpointError
 from zoopraxis.models.base import VideoModel
 from zoopraxis.models.inference import describe, describe_weights, temporal_module, tied_frames, traced_model
 from zoopraxis.models.key_layouts import MappedWeights
 
-__all__ = ["refuse_length", "refuse_misfit", "refuse_other_module", "refuse_other_places"]
+__all__ = ["refuse_length", "refuse_misfit", "refuse_other_module", "refuse_other_places", "refuse_tensors", "take_fitting"]
 
 _NUM_NAMED = 3
 
@@ -126,3 +126,55 @@ def refuse_other_places(model: VideoModel, hosts: Collection[str], mapped: Mappe
 def _listed(what: str, keys: list[str]) -> str:
     named = f"{', '.join(keys[:_NUM_NAMED])}{', ...' if len(keys) > _NUM_NAMED else ''}"
     return f"{len(keys)} {'key is' if len(keys) == 1 else 'keys are'} {what} ({named})"
+
+
+def refuse_tensors(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path, *, keys: Collection[str]) -> None:
+    """See that tensors of a network on features are those that it expects, in name and shape.
+
+    Args:
+        expected: The network's own.
+        tensors: What it is to be given, under our keys.
+        path: The file.
+        keys: Those that count.
+
+    Raises:
+        CheckpointError: With the first that are not.
+    """
+    wrong = []
+    for key in sorted(keys):
+        if key not in tensors:
+            wrong.append(f"{key} is missing")
+        elif key not in expected:
+            wrong.append(f"{key} has no place")
+        elif tensors[key].shape != expected[key].shape:
+            wrong.append(f"{key} has shape {tuple(tensors[key].shape)}, not {tuple(expected[key].shape)}")
+    if wrong:
+        more = f" and {len(wrong) - _NUM_NAMED} more" if len(wrong) > _NUM_NAMED else ""
+        raise CheckpointError(
+            f"{path} holds another network: {'; '.join(wrong[:_NUM_NAMED])}{more}; name its own settings, or another checkpoint"
+        )
+
+
+def take_fitting(
+    network: nn.Module, tensors: Mapping[str, Tensor], path: Path, *, may_stay: Callable[[str], bool]
+) -> list[str]:
+    """Start a network on features from another's tensors.
+
+    Args:
+        network: Changed in place.
+        tensors: The other's, under our keys.
+        path: Their file.
+        may_stay: Whether a tensor that does not fit, or is not there, keeps its value.
+
+    Returns:
+        Names of the tensors that kept their values.
+
+    Raises:
+        CheckpointError: If others do not fit.
+    """
+    expected = network.state_dict()
+    keys = {key for key in expected.keys() | tensors.keys() if not may_stay(key)}
+    refuse_tensors(expected, tensors, path, keys=keys)
+    taken = {key: tensor for key, tensor in tensors.items() if key in expected and tensor.shape == expected[key].shape}
+    network.load_state_dict(taken, strict=False)
+    return [key for key in expected if key not in taken]

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoopraxis.data.attempts import Attempts, read_attempts
 from zoopraxis.data.clips import ClipDataset
@@ -31,13 +31,23 @@ from zoopraxis.models.checkpoints import initialize, load_model
 from zoopraxis.models.preprocessing import Preprocessing, normalize
 from zoopraxis.training.trainer import check_devices
 
-__all__ = ["FeatureDtype", "Per", "extract_features", "load_extractor"]
+__all__ = [
+    "MAX_FRAMES",
+    "FeatureDtype",
+    "Per",
+    "check_unique",
+    "describe",
+    "device_of",
+    "digest",
+    "extract_features",
+    "load_extractor",
+]
 
 Per = Literal["frame", "clip"]
 FeatureDtype = Literal["float32", "float16"]
 
 _TIMM = "timm:"
-_MAX_FRAMES = 128
+MAX_FRAMES = 128
 """Frames that the network sees at once, whatever the batch, so that its memory stays bounded."""
 _CHUNK_CLIPS = 256
 """Clips that a kill costs at most, of those that networks need long for."""
@@ -139,10 +149,10 @@ def extract_features(
     """
     _check_settings(index, num_segments=num_segments, batch_size=batch_size, per=per, dtype=dtype)
     out = Path(out)
-    network = _Network(model, per=per, num_features=num_segments, device=_device(accelerator))
+    network = _Network(model, per=per, num_features=num_segments, device=device_of(accelerator))
     dataset = _dataset(network, index, store, fps=fps)
     name = modality or model.preprocessing.modality
-    meta = _describe(model, per=per, num_segments=num_segments, fps=fps)
+    meta = describe(model, per=per, num_segments=num_segments, fps=fps)
     tell = on_progress or (lambda done, total: None)
     broken: list[Broken] = []
     with writing_to(out), FeatureWriter(out, {name: network.width}, dtype=dtype, meta=meta, chunk_clips=_CHUNK_CLIPS) as writer:
@@ -199,7 +209,7 @@ class _Network:
             views = torch.unflatten(stored, 1, (self.num_frames, -1)).transpose(1, 2).flatten(0, 1)  # (B * K / T, T, C, H, W)
         else:
             views = stored.flatten(0, 1) if stored.ndim == 6 else stored
-        parts = [self._run(part) for part in torch.split(views, max(1, _MAX_FRAMES // self.num_frames))]
+        parts = [self._run(part) for part in torch.split(views, max(1, MAX_FRAMES // self.num_frames))]
         features = torch.unflatten(torch.cat(parts), 0, (num_clips, -1))
         if self.per == "frame":
             features = features.transpose(1, 2).flatten(1, 2)
@@ -255,37 +265,56 @@ def _check_settings(index: ClipIndex, *, num_segments: int, batch_size: int, per
     for setting, value, known in (("per", per, get_args(Per)), ("dtype", dtype, get_args(FeatureDtype))):
         if value not in known:
             raise ConfigError(f"unknown {setting} {value!r}; {did_you_mean(value, known)}")
+    check_unique(index)
+
+
+def check_unique(index: ClipIndex) -> None:
+    """See that a feature store can tell the clips of an index.
+
+    Raises:
+        AnnotationError: If ids repeat.
+    """
     repeated = [clip_id for clip_id, count in Counter(index.clip_ids.tolist()).items() if count > 1]
     if repeated:
         raise AnnotationError(f"clip id {repeated[0]!r} occurs more than once in the index; a feature store needs unique ids")
 
 
-def _device(accelerator: str) -> torch.device:
+def device_of(accelerator: str) -> torch.device:
+    """Where a network works, for auto, cpu or gpu.
+
+    Raises:
+        ConfigError: If it is another name, or there is no GPU.
+    """
     if accelerator not in ("auto", "cpu", "gpu"):
         raise ConfigError(f"unknown accelerator {accelerator!r}; {did_you_mean(accelerator, ('auto', 'cpu', 'gpu'))}")
     check_devices(accelerator, 1)
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _describe(model: VideoModel, *, per: Per, num_segments: int, fps: float | None) -> dict[str, Any]:
-    """How features are made, as JSON gives it back; what differs in it must not be in one store."""
-    architecture = {key: value for key, value in model.architecture.items() if key != "heads"}
-    made = {
-        "model": architecture,
-        "weights": _digest(model),
-        "per": per,
-        "num_segments": num_segments,
-        "fps": fps,
-        "preprocessing": model.preprocessing.to_dict(),
-    }
-    described: dict[str, Any] = json.loads(json.dumps(made))
+def describe(model: VideoModel, **made: Any) -> dict[str, Any]:
+    """How features are made, as JSON gives it back; what differs in it must not be in one store.
+
+    Args:
+        model: The network.
+        made: What else belongs to it.
+    """
+    described: dict[str, Any] = json.loads(
+        json.dumps(
+            {
+                "model": {key: value for key, value in model.architecture.items() if key != "heads"},
+                "weights": digest(model.backbone),
+                "preprocessing": model.preprocessing.to_dict(),
+                **made,
+            }
+        )
+    )
     return described
 
 
-def _digest(model: VideoModel) -> str:
-    """Tells apart which weights the features are of."""
-    digest = hashlib.sha256()
-    for key, tensor in model.backbone.state_dict().items():
-        digest.update(key.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
+def digest(module: nn.Module) -> str:
+    """Tells apart which weights features are of: 16 hexadecimal digits."""
+    total = hashlib.sha256()
+    for key, tensor in module.state_dict().items():
+        total.update(key.encode())
+        total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()[:16]

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from zoopraxis.config.adaptation import AdaptationConfig, AdaptationDataConfig
-from zoopraxis.config.load import Config, config_from_dict
-from zoopraxis.config.schema import ClipDataConfig, DataConfig, TrainConfig, ViewsConfig
-from zoopraxis.data.clips import ClipDataset
+from zoopraxis.config.schema import ClipDataConfig, DataConfig
 from zoopraxis.data.decoding import VideoReader
 from zoopraxis.data.index import UNLABELLED, ClipIndex
 from zoopraxis.data.loaders import ClipLoader
 from zoopraxis.data.stores.video import VideoStore
-from zoopraxis.data.transforms import CropOrder, NumCrops, TestTransform
 from zoopraxis.errors import ConfigError, DataError
 from zoopraxis.evaluation.accuracy import head_accuracies, view_action_accuracies
 from zoopraxis.evaluation.actions import top_actions
-from zoopraxis.evaluation.results import Results, save_results
-from zoopraxis.models.archives import FeatureNetworkError
+from zoopraxis.evaluation.results import RESULTS_SUFFIXES, Results, save_results
+from zoopraxis.models.archives import FeatureNetworkError, LocalizationNetworkError
 from zoopraxis.models.base import VideoModel
 from zoopraxis.models.checkpoints import load_model
-from zoopraxis.models.inference import tied_frames
 from zoopraxis.models.preprocessing import Preprocessing, normalize
 from zoopraxis.models.ta3n import TA3N
 from zoopraxis.training.adaptation.checkpoints import load_adaptation
@@ -35,14 +30,16 @@ from zoopraxis.training.adaptation.clips import open_clip_store
 from zoopraxis.training.adaptation.domains import domain_of, open_domain
 from zoopraxis.training.adaptation.inference import score_features, with_annotations
 from zoopraxis.training.data import ClipDataModule, Split, check_split, open_split
-from zoopraxis.training.options import TestOptions, TestOutcome
+from zoopraxis.training.localization.inference import write_detections
+from zoopraxis.training.options import DetectionOutcome, TestOptions, TestOutcome
 from zoopraxis.training.system import RecognitionSystem, average_views
 from zoopraxis.training.trainer import inference_trainer, quiet_lightning
+from zoopraxis.training.views import ClipConfig, TestViews, dataset_of_views, run_config, views_of
 
-__all__ = ["TestOptions", "TestOutcome", "predict", "test"]
+__all__ = ["DetectionOutcome", "TestOptions", "TestOutcome", "predict", "test"]
 
 _SPLITS = ("train", "val", "test")
-_FOR_FEATURES = ("modalities", "architecture", "embeddings")
+_FOR_FEATURES = ("modalities", "architecture", "embeddings", "settings")
 """Options of a test that a network on clips does not have."""
 
 
@@ -55,12 +52,13 @@ def test(
     accelerator: str = "auto",
     devices: int | str = "auto",
     show_progress: bool = False,
-) -> TestOutcome:
-    """Score every clip of a split and write a results file.
+) -> TestOutcome | DetectionOutcome:
+    """Score every clip of a split and write a results file, or find the actions in its videos and write a file of detections.
 
     Args:
         checkpoint: Of a run, or a published one (a file, a URL or a name of `zoopraxis models`).
-        results_path: Where the results go: `.npz`, `.safetensors`, `.pkl` or `.pt`.
+        results_path: Where the results go: `.npz`, `.safetensors`, `.pkl` or `.pt`; of networks of localization the detections:
+            `.npz` or `.json`.
         split: `train`, `val` or `test`; of networks of adaptation, whose `train`, `val` and `test` are the target's, also
             `source`, `target`, `source_val`, `target_val` and the other splits of the adaptation challenge.
         options: What differs from the checkpoint's configuration; a published checkpoint has none, so `root` must be given.
@@ -74,22 +72,19 @@ def test(
         DataError: If a clip cannot be read, or a label exceeds its head.
     """
     options = options or TestOptions()
+    where: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "show_progress": show_progress}
     try:
         model = load_model(checkpoint)
+    except LocalizationNetworkError:
+        return write_detections(checkpoint, results_path, split=split, options=options, **where)
     except FeatureNetworkError:
-        return score_features(
-            load_adaptation(checkpoint, architecture=options.architecture),
-            results_path,
-            checkpoint=checkpoint,
-            split=split,
-            options=options,
-            accelerator=accelerator,
-            devices=devices,
-            show_progress=show_progress,
-        )
+        _check_suffix(results_path)
+        adapted = load_adaptation(checkpoint, architecture=options.architecture)
+        return score_features(adapted, results_path, checkpoint=checkpoint, split=split, options=options, **where)
+    _check_suffix(results_path)
     _check_options(options)
-    config = _run_config(model)
-    views = _views(config, options, model, split)
+    config = run_config(model)
+    views = views_of(config, options, model, split)
     data = _data_config(config, options, model.preprocessing, split)
     opened = _open(data, split, class_names=None if config is None else model.class_names)
     check_split(opened, model.heads)
@@ -153,7 +148,7 @@ def predict(
         with VideoReader(path) as reader:
             start_seconds = 0.0 if start_seconds is None else start_seconds
             stop_seconds = reader.duration_seconds if stop_seconds is None else stop_seconds
-    views = _views(_run_config(model), options or TestOptions(), model, "val")
+    views = views_of(run_config(model), options or TestOptions(), model, "val")
     index = ClipIndex.from_columns(
         clip_id=[path.name],
         source=[path.name],
@@ -162,7 +157,7 @@ def predict(
         start_seconds=start_seconds,
         stop_seconds=stop_seconds,
     )
-    dataset = _test_dataset(Split(index, VideoStore(path.parent)), model.preprocessing, views)
+    dataset = dataset_of_views(Split(index, VideoStore(path.parent)), model.preprocessing, views)
     clip = dataset[0, 0]["clip"]
     views_VTCHW = clip if dataset.num_views > 1 else clip[None]
     model.eval()
@@ -172,101 +167,25 @@ def predict(
     return _top_classes(scores, model.class_names, top)
 
 
-@dataclass(frozen=True)
-class _Views:
-    """What is looked at of each clip."""
-
-    size: int
-    num_segments: int
-    num_clips: int
-    num_crops: int
-    average: str
-    crop_order: CropOrder
-
-
 class _TestData(ClipDataModule):
     """The loader of a test, each process reading its own share."""
 
-    def __init__(self, split: Split, preprocessing: Preprocessing, views: _Views, config: ClipDataConfig) -> None:
+    def __init__(self, split: Split, preprocessing: Preprocessing, views: TestViews, config: ClipDataConfig) -> None:
         super().__init__(config)
-        self.dataset = _test_dataset(split, preprocessing, views, fps=config.fps)
+        self.dataset = dataset_of_views(split, preprocessing, views, fps=config.fps)
 
     def test_dataloader(self) -> ClipLoader:
         return self.loader(self.dataset, shuffle=False)
 
 
-def _test_dataset(split: Split, preprocessing: Preprocessing, views: _Views, *, fps: float | None = None) -> ClipDataset:
-    transform = TestTransform(
-        size=views.size,
-        resize=preprocessing.resize,
-        num_crops=cast("NumCrops", views.num_crops),
-        modality=preprocessing.modality,
-        segment_length=preprocessing.segment_length,
-        antialias=preprocessing.antialias,
-        crop_order=views.crop_order,
-    )
-    return ClipDataset(
-        split.index,
-        split.store,
-        transform=transform,
-        num_segments=views.num_segments,
-        segment_length=preprocessing.segment_length,
-        sampling=preprocessing.sampling,
-        interval=preprocessing.interval,
-        target_fps=preprocessing.target_fps,
-        fps=fps,
-        training=False,
-        num_clips=views.num_clips,
-    )
+def _check_suffix(path: str | Path) -> None:
+    """See, before anything is scored, that scores have a place in the file.
 
-
-def _run_config(model: VideoModel) -> Config | None:
-    """The configuration that the model was trained with; none for a published one."""
-    stored = model.record.get("config")
-    return None if stored is None else config_from_dict(stored)
-
-
-def _views(config: Config | None, options: TestOptions, model: VideoModel, split: str) -> _Views:
-    defaults, test_size, test_num_segments = _own_views(config, model, split)
-    preprocessing = model.preprocessing
-    views = _Views(
-        size=options.size or test_size or preprocessing.size,
-        num_segments=options.num_segments or test_num_segments or preprocessing.num_segments,
-        num_clips=options.num_clips or defaults.num_clips,
-        num_crops=options.num_crops or defaults.num_crops,
-        average=options.average or defaults.average,
-        crop_order=defaults.crop_order,
-    )
-    if views.num_crops not in (1, 3, 5, 10):
-        raise ConfigError(f"num_crops is {views.num_crops}, but it must be 1, 3, 5 or 10")
-    if views.average not in ("score", "prob"):
-        raise ConfigError(f"average is {views.average!r}, but it must be score or prob")
-    if views.size > preprocessing.resize:
-        raise ConfigError(
-            f"size is {views.size}, but crops are cut from frames of {preprocessing.resize} px; "
-            f"give {preprocessing.resize} or less"
-        )
-    model.check_view(views.num_segments, views.size)
-    tied = tied_frames(model.state_dict())
-    if tied is not None and views.num_segments != tied[1]:
-        title, num_frames = tied
-        raise ConfigError(
-            f"the network has {title} for {num_frames} frames, so that clips of {views.num_segments} frames cannot be scored; "
-            f"use {num_frames} (--num-segments {num_frames})"
-        )
-    return views
-
-
-def _own_views(config: Config | None, model: VideoModel, split: str) -> tuple[ViewsConfig, int | None, int | None]:
-    """Views, size and frames as the run's settings have them, or the published evaluation of published weights."""
-    if config is not None:
-        num_segments = config.data.test_num_segments if split == "test" else None
-        return config.views if isinstance(config, TrainConfig) else ViewsConfig(), config.data.transform.test_size, num_segments
-    published = model.record.get("evaluation")
-    if published is None:
-        return ViewsConfig(), None, None
-    views = ViewsConfig(num_clips=published["num_clips"], num_crops=published["num_crops"], average=published["average"])
-    return views, published["size"], published["num_frames"]
+    Raises:
+        ConfigError: If its suffix is of no results file.
+    """
+    if Path(path).suffix.lower() not in RESULTS_SUFFIXES:
+        raise ConfigError(f"{path} cannot be a results file; give it the suffix {', '.join(RESULTS_SUFFIXES)}")
 
 
 def _check_options(options: TestOptions) -> None:
@@ -277,7 +196,7 @@ def _check_options(options: TestOptions) -> None:
 
 
 def _data_config(
-    config: Config | None, options: TestOptions, preprocessing: Preprocessing, split: str
+    config: ClipConfig | None, options: TestOptions, preprocessing: Preprocessing, split: str
 ) -> DataConfig | AdaptationDataConfig:
     """The data section of the checkpoint's run, with what the options change."""
     changes: dict[str, Any] = {
@@ -321,7 +240,7 @@ def _open(data: DataConfig | AdaptationDataConfig, split: str, *, class_names: M
     return opened
 
 
-def _meta(model: VideoModel, views: _Views, split: str, checkpoint: str | Path) -> dict[str, Any]:
+def _meta(model: VideoModel, views: TestViews, split: str, checkpoint: str | Path) -> dict[str, Any]:
     """How the scores came about."""
     return {
         "averaging": views.average,

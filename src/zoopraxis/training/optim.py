@@ -6,12 +6,13 @@ import bisect
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from zoopraxis.adaptation.schedules import annealing
+from zoopraxis.config.localization import LocalizationDescentConfig
 from zoopraxis.config.schema import DescentConfig, OptimConfig, ScheduleConfig
 from zoopraxis.errors import ConfigError
 from zoopraxis.models.parameter_groups import LayerDecay, parameter_groups
@@ -25,6 +26,8 @@ __all__ = [
     "learning_rate_factor",
     "scale_learning_rate",
 ]
+
+Scaled = TypeVar("Scaled", OptimConfig, LocalizationDescentConfig)
 
 _WARMUP_START = 0.01
 _ADAPTIVE: dict[str, type[Adam]] = {"adam": Adam, "adamw": AdamW}
@@ -94,14 +97,15 @@ def check_optimizer(config: OptimConfig) -> None:
 
 
 def scale_learning_rate(
-    optim: OptimConfig, schedule: ScheduleConfig, *, batch_size: int
-) -> tuple[OptimConfig, ScheduleConfig, str | None]:
+    optim: Scaled, schedule: ScheduleConfig, *, batch_size: int, things: str = "clips"
+) -> tuple[Scaled, ScheduleConfig, str | None]:
     """Scale the rates of a recipe to the batches of a run, where `optim.base_batch_size` asks for it.
 
     Args:
         optim: With `lr` meant for batches of `base_batch_size` clips.
         schedule: Its `warmup_start_lr` and `end_lr` are scaled likewise.
         batch_size: Clips of one optimizer step: over all devices, accumulated.
+        things: What batches are of, for the line.
 
     Returns:
         Both with scaled rates, and one line that says what was done; as they are, and None, without `base_batch_size`.
@@ -112,7 +116,9 @@ def scale_learning_rate(
     if base is None:
         return optim, schedule, None
     lr = optim.lr * batch_size / base
-    line = f"learning rate {optim.lr:g} x {batch_size}/{base} = {lr:g}: batches of {batch_size} clips, recipe made for {base}"
+    line = (
+        f"learning rate {optim.lr:g} x {batch_size}/{base} = {lr:g}: batches of {batch_size} {things}, recipe made for {base}"
+    )
     if schedule.warmup_epochs > 0 and schedule.warmup_start_lr is not None:
         start = schedule.warmup_start_lr * batch_size / base
         line += f"; warm-up from {start:g} instead of {schedule.warmup_start_lr:g}"

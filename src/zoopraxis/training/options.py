@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zoopraxis.evaluation.detections import Detections
 from zoopraxis.evaluation.results import Results
 
-__all__ = ["TestOptions", "TestOutcome"]
+__all__ = ["DetectionOutcome", "TestOptions", "TestOutcome"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class TestOptions:
         modalities: Features that stand side by side, for a published checkpoint, which does not say.
         architecture: What a published checkpoint does not tell (`load_model`, `load_adaptation`).
         embeddings: An embeddings file to write: what a network on features makes of clips of both domains.
+        settings: Of a network of localization, `KEY=VALUE` of its recipe's sections `data`, `proposals` and `classes`.
     """
 
     __test__ = False  # pytest: not a test class
@@ -52,6 +54,7 @@ class TestOptions:
     modalities: list[str] | None = None
     architecture: str | Mapping[str, Any] | None = None
     embeddings: str | None = None
+    settings: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,3 +70,18 @@ class TestOutcome:
 
     results: Results
     metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class DetectionOutcome:
+    """What a test of a network of localization found.
+
+    Attributes:
+        detections: As they stand in the file.
+        metrics: In percent, where the split has labels: mean average precisions, or of proposals without classes their recall.
+        notes: What a person should know of the split, one line each.
+    """
+
+    detections: Detections
+    metrics: dict[str, float]
+    notes: tuple[str, ...] = ()

@@ -7,14 +7,20 @@ from typing import Any
 
 from zoopraxis.config.adaptation import AdaptationConfig
 from zoopraxis.config.load import Config
+from zoopraxis.config.localization import LocalizationConfig
 from zoopraxis.config.schema import TrainConfig
 from zoopraxis.training.adaptation.run import train_adaptation
 from zoopraxis.training.folders import TrainOutcome
+from zoopraxis.training.localization.run import train_localization
 from zoopraxis.training.recognition import train_recognition
 
 __all__ = ["TrainOutcome", "train"]
 
-_TASKS: dict[type[Any], Callable[..., TrainOutcome]] = {TrainConfig: train_recognition, AdaptationConfig: train_adaptation}
+_TASKS: dict[type[Any], Callable[..., TrainOutcome]] = {
+    TrainConfig: train_recognition,
+    AdaptationConfig: train_adaptation,
+    LocalizationConfig: train_localization,
+}
 """The schema of a task to the function that trains by it."""
 
 

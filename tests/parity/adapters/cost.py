@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from zoopraxis.backbones.resnet3d import BLOCKS
+from zoopraxis.localization.network import BoundaryMatchingNetwork
 from zoopraxis.models import MODELS, VideoModel, create_model, load_families, measure_cost
 
-LATER = ("BMN",)
-"""How the names of networks begin that this package does not have yet."""
+LOCALIZER = r"BMN T(\d+) D(\d+) in(\d+)"
+"""The networks that find actions in long videos: steps, durations, features."""
 HAS_POSITIONS = ("tadaformer", "vivit", "timesformer")
 """Networks that are built for a size: that of the row, or the usual one if the row tests at another."""
 USUAL_SIZE = 224
@@ -30,10 +33,12 @@ def matches(case: Mapping[str, Any]) -> bool:
 
 def check(case: Mapping[str, Any], arrays: Mapping[str, np.ndarray], context: Any) -> None:
     load_families()
-    rows = [row for row in case["rows"] if not row["name"].startswith(LATER)]
-    assert rows, f"{case['case']} has no network that this package has"
-    for row in rows:
-        _check_row(row)
+    for row in case["rows"]:
+        match = re.fullmatch(LOCALIZER, row["name"])
+        if match is None:
+            _check_row(row)
+        else:
+            _check_localizer(row, match)
 
 
 def _tada2d(match: re.Match[str], _: str) -> dict[str, Any]:
@@ -106,6 +111,39 @@ def _check_row(row: Mapping[str, Any]) -> None:
             plain = create_model(**{**model.architecture, "name": "tsn", "heads": {"label": num_classes}})
         assert _count(plain) != row["params"], f"{row['name']} could be the network without temporal modules"
         assert measure_cost(plain, num_frames=num_frames, size=size).gmacs != pytest.approx(row["gmac"], rel=1e-6), row["name"]
+
+
+def _check_localizer(row: Mapping[str, Any], match: re.Match[str]) -> None:
+    """Its published form multiplies by a dense mask, which ours does not: it is counted with that in the matching's place."""
+    num_steps, max_duration, in_dim = (int(number) for number in match.groups())
+    with torch.device("meta"):
+        network = BoundaryMatchingNetwork(in_dim=in_dim, num_steps=num_steps, max_duration=max_duration)
+        features_BCT = torch.empty(1, in_dim, num_steps)
+    assert _count(network) == row["params"]
+    assert _count(network.base) == row["backbone_params"]
+    ours = _gmacs(network, features_BCT)
+    network.matching = _DenseMatching(num_steps, max_duration, network.arguments["num_samples"])
+    assert _gmacs(network, features_BCT) == pytest.approx(row["gmac"], rel=1e-6)
+    assert ours < row["gmac"] / 10, "the matching without a mask costs as much as with one"
+
+
+class _DenseMatching(torch.nn.Module):
+    """The published formulation, on no device."""
+
+    def __init__(self, num_steps: int, max_duration: int, num_samples: int) -> None:
+        super().__init__()
+        self.sizes = num_samples, max_duration, num_steps
+        self.mask = torch.empty(num_steps, num_samples * max_duration * num_steps, device="meta")
+
+    def forward(self, features_BCT: Tensor, weight_OCN: Tensor, bias_O: Tensor) -> Tensor:
+        sampled = torch.unflatten(features_BCT @ self.mask, 2, self.sizes)
+        return torch.nn.functional.conv3d(sampled, weight_OCN[..., None, None], bias_O).squeeze(2)
+
+
+def _gmacs(network: torch.nn.Module, features_BCT: Tensor) -> float:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(features_BCT)
+    return counter.get_total_flops() / 2 / 1e9
 
 
 def _build(row: Mapping[str, Any]) -> VideoModel:

@@ -104,6 +104,12 @@ def test_an_interruption_is_one_line_and_status_130(
     assert _line(capsys) == "zoopraxis: error: interrupted; the same command goes on where it was"
 
 
+def test_a_lack_of_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _raise_in_config(monkeypatch, MemoryError("Unable to allocate 9 GiB"))
+    assert main(["config"]) == 2
+    assert "there is not enough memory (Unable to allocate 9 GiB); take smaller batches" in _line(capsys)
+
+
 def test_an_exit_inside_an_interruption_is_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def command() -> None:
         try:

@@ -48,6 +48,7 @@ class _Options:
     modalities: list[str] | None
     architecture: Any
     embeddings: str | None
+    settings: list[str] | None
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_train_prints_json_for_programs(calls: list[dict[str, Any]], capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["data.root=/x"], "no recipe is named; add --config-name with one of adabn_epic, csn_ek100, "),
+        (["data.root=/x"], "no recipe is named; add --config-name with one of adabn_epic, bmn_activitynet, "),
         (["--config-name", "tsm_rgb"], "data.root is not given; add it, e.g. data.root=/path/to/the/data"),
         (
             ["--config-name", "tsm_rgb", "data.root=/x", "+trainer.max_epoch=3"],

@@ -175,6 +175,8 @@ def test_frames_are_those_of_decoding_from_the_start(name: str, tmp_path: Path) 
     for frames in patterns(len(expected)):
         np.testing.assert_array_equal(reader.read(frames), expected[frames])
     np.testing.assert_array_equal(np.stack(list(reader.iter_frames())), expected)
+    some = sorted({0, 1, len(expected) // 2, *range(len(expected) // 3, len(expected), 9)})
+    np.testing.assert_array_equal(np.stack(list(reader.iter_frames(some))), expected[some])
 
 
 @pytest.mark.parametrize(
@@ -187,11 +189,13 @@ def test_reading_does_not_decode_from_the_start(name: str, tmp_path: Path, monke
     monkeypatch.setattr(decoding._Stream, "decode_all", lambda _: pytest.fail("decoded from the start"))
     frames = np.arange(0, len(expected), 7)[::-1]
     np.testing.assert_array_equal(reader.read(frames), expected[frames])
+    np.testing.assert_array_equal(np.stack(list(reader.iter_frames(frames[::-1]))), expected[frames[::-1]])
 
 
 def test_frames_are_right_where_no_jump_arrives(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding._Stream, "_land", lambda *_: iter(()))
     np.testing.assert_array_equal(VideoReader(video).read([50, 3]), reference(video)[[50, 3]])
+    np.testing.assert_array_equal(np.stack(list(VideoReader(video).iter_frames([3, 50]))), reference(video)[[3, 50]])
 
 
 def test_frames_are_right_where_a_jump_lands_late(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:

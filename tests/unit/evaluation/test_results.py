@@ -180,6 +180,12 @@ def test_unknown_suffix_and_missing_file_tell_the_cure(tmp_path: Path) -> None:
         save_results(make_results(), tmp_path / "r.csv")
 
 
+def test_detections_tell_that_they_are_such(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", video_ids=["a"], video=[0], segments=[[0.0, 1.0]], scores=[0.5])
+    with pytest.raises(DataError, match=r"d\.npz: it holds detections in long videos, not scores of clips; add --chall"):
+        load_results(tmp_path / "d.npz")
+
+
 def test_a_head_may_not_take_the_formats_own_names(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a head may not be called 'meta'"):
         save_results(Results(IDS, {"meta": np.zeros((3, 2))}), tmp_path / "r.npz")

@@ -11,6 +11,7 @@ import pytest
 
 from zoopraxis.config.adaptation import AdaptationConfig
 from zoopraxis.config.load import load_config, recipe_names
+from zoopraxis.config.localization import LocalizationConfig
 from zoopraxis.config.schema import ColorConfig, DataConfig, RandAugmentConfig, TransformConfig
 from zoopraxis.data.colors import ColorJitter
 from zoopraxis.data.crops import MultiScaleCrop, RandomResizedCrop, RandomShortSideCrop
@@ -22,6 +23,8 @@ from zoopraxis.data.stores.video import VideoStore
 from zoopraxis.errors import ConfigError, DataError
 from zoopraxis.training.adaptation.clips import check_clip_settings
 from zoopraxis.training.data import JoinedStore, RecognitionData, Split, open_split
+from zoopraxis.training.localization.data import check_data_settings
+from zoopraxis.training.localization.run import build_loss
 
 
 def make(tmp_path: Path, *, heads: dict[str, int] | None = None, **settings: Any) -> RecognitionData:
@@ -53,6 +56,10 @@ def test_the_recipes_settings_go_together(recipe: str, tmp_path: Path) -> None:
     settings = load_config(recipe, [f"data.root={tmp_path / 'nowhere'}"])
     if isinstance(settings, AdaptationConfig):
         check_clip_settings(settings)
+        return
+    if isinstance(settings, LocalizationConfig):
+        check_data_settings(settings.data)
+        build_loss(settings.loss)
         return
     config = settings.data
     with pytest.raises(ConfigError, match="nowhere does not exist"):

@@ -96,6 +96,8 @@ def read_description(root: Path) -> Description:
         raise DataError(f"{path} is not what describes a feature store ({error}); make the features again") from error
     if version != _VERSION:
         raise DataError(f"{path} is of version {version}, this program knows {_VERSION}; use the program that made it")
+    if not isinstance(description.meta, dict):
+        raise DataError(f"{path} has meta {description.meta!r}, not an object of what is known; make the features again")
     is_sound = description.dtype in DTYPES and isinstance(description.modalities, dict) and bool(description.modalities)
     if not is_sound or not all(type(width) is int and width > 0 for width in description.modalities.values()):
         raise DataError(f"{path} tells no widths of modalities or no dtype of {', '.join(DTYPES)}; make the features again")
@@ -138,7 +140,8 @@ def open_folder(root: Path) -> MappedFeatures:
     for name, width in description.modalities.items():
         columns[name] = Columns(chunks, starts, first_byte, row_bytes, width, dtype)
         first_byte += columns[name].num_bytes
-    return MappedFeatures(root, clip_ids, num_rows, columns, Buffers(files), seconds=table["seconds"].combine_chunks())
+    seconds = table["seconds"].combine_chunks()
+    return MappedFeatures(root, clip_ids, num_rows, columns, Buffers(files), seconds=seconds, meta=description.meta)
 
 
 def _open_chunks(

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
+from zoopraxis.data.features.named import NamedClips
 from zoopraxis.data.features.recycling import Recycler
-from zoopraxis.errors import ConfigError, DataError, did_you_mean
+from zoopraxis.errors import DataError
 
 __all__ = ["Buffers", "Columns", "MappedFeatures", "MappedFile"]
 
@@ -138,7 +138,7 @@ class Columns:
         return self.starts is other.starts and self.first_byte + self.num_bytes == other.first_byte
 
 
-class MappedFeatures:
+class MappedFeatures(NamedClips):
     """Features of clips in mapped files or memory; see `FeatureStore`, which it is."""
 
     def __init__(
@@ -150,54 +150,18 @@ class MappedFeatures:
         buffers: Buffers,
         *,
         seconds: pa.ListArray | None = None,
+        meta: Mapping[str, Any] | None = None,
     ) -> None:
-        self.path = path
-        self.clip_ids = clip_ids
-        self.num_features = num_features
-        self.modalities = {name: part.width for name, part in columns.items()}
+        super().__init__(path, clip_ids, num_features, {name: part.width for name, part in columns.items()}, meta)
         self._columns = dict(columns)
         self._buffers = buffers
         self._memory = Recycler()
         self._seconds = seconds
-        self._places = pd.Index(clip_ids, dtype=object)
-
-    def __len__(self) -> int:
-        return len(self.clip_ids)
-
-    def rows_of(self, clip_ids: Sequence[str] | npt.NDArray[np.str_]) -> IntArray:
-        """See `FeatureStore.rows_of`."""
-        wanted = np.asarray(clip_ids, dtype=object)
-        rows = np.asarray(self._places.get_indexer(pd.Index(wanted)), dtype=np.int64)
-        missing = np.flatnonzero(rows < 0)
-        if len(missing):
-            raise DataError(
-                f"{len(missing)} of {len(wanted)} clips have no features in {self.path} (first: {wanted[missing[0]]}); "
-                "make them by `zoopraxis prepare features`, or check that the annotations belong to these features"
-            )
-        return rows
-
-    def widths(self, modalities: Sequence[str] = ()) -> dict[str, int]:
-        """See `FeatureStore.widths`."""
-        if not modalities:
-            return dict(self.modalities)
-        known = {name.lower(): name for name in self.modalities}
-        names = []
-        for asked in modalities:
-            name = asked if asked in self.modalities else known.get(asked.lower())
-            if name is None:
-                raise ConfigError(
-                    f"unknown modality {asked!r} of the features {self.path}; {did_you_mean(asked, self.modalities)} "
-                    f"(they have {', '.join(self.modalities)})"
-                )
-            names.append(name)
-        if len(set(names)) < len(names):
-            raise ConfigError(f"modalities {', '.join(modalities)} name one twice; name each once")
-        return {name: self.modalities[name] for name in names}
 
     def read(self, rows: IntArray, positions: IntArray, modalities: Sequence[str] = ()) -> FloatArray:
         """See `FeatureStore.read`."""
         rows_B, positions_BS = np.asarray(rows, dtype=np.int64), np.asarray(positions, dtype=np.int64)
-        self._check(rows_B, positions_BS)
+        self.check(rows_B, positions_BS)
         runs = _joined([self._columns[name] for name in self.widths(modalities)])
         features_BSD = self._memory.empty((*positions_BS.shape, sum(run.width for run in runs)))
         if features_BSD.size == 0:
@@ -218,17 +182,6 @@ class MappedFeatures:
         """See `FeatureStore.seconds`."""
         times = None if self._seconds is None else self._seconds[row].values
         return None if times is None else np.asarray(times, np.float64)
-
-    def _check(self, rows_B: IntArray, positions_BS: IntArray) -> None:
-        if rows_B.ndim != 1 or positions_BS.ndim != 2 or len(rows_B) != len(positions_BS):
-            raise ValueError(f"rows {rows_B.shape} and positions {positions_BS.shape} must be of shapes (B,) and (B, S)")
-        if len(rows_B) and not 0 <= rows_B.min() <= rows_B.max() < len(self):
-            raise ValueError(f"rows must be in [0, {len(self)}), not {rows_B.min()} to {rows_B.max()}")
-        is_there_BS = (positions_BS >= 0) & (positions_BS < self.num_features[rows_B][:, None])
-        if not is_there_BS.all():
-            b, s = np.argwhere(~is_there_BS)[0]
-            clip_id, count = self.clip_ids[rows_B[b]], self.num_features[rows_B[b]]
-            raise ValueError(f"positions of clip {clip_id} must be in [0, {count}), not {positions_BS[b, s]}")
 
     def _gather(self, dtype: np.dtype[Any], buffers_N: IntArray, addresses_N: IntArray, out_ND: FloatArray) -> None:
         """Fill rows with what lies at these addresses of these buffers."""

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from zoopraxis.data.features.folder import open_folder
+from zoopraxis.data.features.named import SCORE_PREFIX
 from zoopraxis.data.features.published import open_published
+from zoopraxis.data.features.video_files import has_video_files, open_video_files
 from zoopraxis.errors import DataError
 
-__all__ = ["FeatureStore", "check_widths", "open_features", "rows_by_name"]
+__all__ = ["SCORE_PREFIX", "FeatureStore", "check_widths", "open_features", "rows_by_name"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -30,12 +32,14 @@ class FeatureStore(Protocol):
         clip_ids: Shape (N,), unique.
         modalities: Widths by name, in the store's order.
         num_features: Features of each clip, shape (N,), positive.
+        meta: What the features are, as far as the store tells; any JSON values.
     """
 
     path: Path
     clip_ids: npt.NDArray[np.str_]
     modalities: dict[str, int]
     num_features: IntArray
+    meta: dict[str, Any]
 
     def __len__(self) -> int:
         """Clips, N."""
@@ -84,9 +88,11 @@ class FeatureStore(Protocol):
 
 
 def open_features(path: str | Path) -> FeatureStore:
-    """Features of clips: a folder of `FeatureWriter`, or a published pickle, which is not loaded but looked at in place.
+    """Features of clips: a folder of `FeatureWriter`, a published pickle, or a folder of published features of long videos.
 
-    Such a pickle is `{"features": {modality: (N, S, D) numbers}, "narration_ids": (N,)}`. It must not change while it is used.
+    Such a pickle is `{"features": {modality: (N, S, D) numbers}, "narration_ids": (N,)}`. It is not loaded but looked at in
+    place, and must not change while it is used. Folders of published features are told in `video_files.py`: they are read file
+    by file, which is slow; `zoopraxis prepare features convert` makes one store of them.
 
     Raises:
         DataError: If there is nothing, or what is there is neither, broken, incomplete or repeats clips.
@@ -94,7 +100,9 @@ def open_features(path: str | Path) -> FeatureStore:
     path = Path(path)
     if not path.exists():
         raise DataError(f"there are no features {path}; check the path, or make them by `zoopraxis prepare features`")
-    return open_folder(path) if path.is_dir() else open_published(path)
+    if not path.is_dir():
+        return open_published(path)
+    return open_video_files(path) if has_video_files(path) else open_folder(path)
 
 
 def check_widths(store: FeatureStore, expected: Mapping[str, int], whose: str) -> None:
@@ -118,19 +126,36 @@ def check_widths(store: FeatureStore, expected: Mapping[str, int], whose: str) -
             )
 
 
-def rows_by_name(store: FeatureStore, clip_ids: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
+def rows_by_name(store: FeatureStore, clip_ids: npt.NDArray[np.str_], *, allow_missing: bool = False) -> IntArray:
     """Rows of clips, shape (B,), by their ids; where the store has none of these, by the last part of ids that are paths.
 
     Lists name clips by the path of another machine, official splits by class and video; features are often stored by video
-    alone. Names have to be unique on both sides.
+    alone, and those of ActivityNet as `v_` and the video. Names have to be unique on both sides.
+
+    Args:
+        store: The features.
+        clip_ids: Shape (B,).
+        allow_missing: Whether clips may lack features; they have row -1.
 
     Raises:
-        DataError: If clips are not there; tells how many, and the first.
+        DataError: If clips are not there and may not lack; tells how many, and the first.
     """
-    if pd.Index(clip_ids).isin(store.clip_ids).any():
-        return store.rows_of(clip_ids)
-    names, stored = (pd.Index([str(name).rstrip("/").rpartition("/")[2] for name in ids]) for ids in (clip_ids, store.clip_ids))
-    if not names.is_unique or not stored.is_unique or not names.isin(stored).any():
-        return store.rows_of(clip_ids)
-    rows = stored.get_indexer(names)
-    return store.rows_of(np.where(rows < 0, clip_ids, store.clip_ids[rows]))
+    found = _rows_by_name(store, pd.Index(clip_ids))
+    is_missing = found < 0
+    if allow_missing or not is_missing.any():
+        return found
+    return store.rows_of(clip_ids if is_missing.all() else np.where(is_missing, clip_ids, store.clip_ids[found]))
+
+
+def _rows_by_name(store: FeatureStore, clip_ids: pd.Index[str]) -> IntArray:
+    """Rows of clips, -1 where they are not there."""
+    as_they_are = np.asarray(pd.Index(store.clip_ids).get_indexer(clip_ids), dtype=np.int64)
+    if (as_they_are >= 0).any():
+        return as_they_are
+    names, stored = (
+        pd.Index([str(name).rstrip("/").rpartition("/")[2].removeprefix("v_") for name in ids])
+        for ids in (clip_ids, store.clip_ids)
+    )
+    if not names.is_unique or not stored.is_unique:
+        return as_they_are
+    return np.asarray(stored.get_indexer(names), dtype=np.int64)

@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from zoopraxis.data.features import FeatureStore, FeatureWriter, open_features
+from zoopraxis.data.features.video_files import has_video_files, open_video_files
+from zoopraxis.data.features.video_parts import Layout
 from zoopraxis.data.prepare.work import Broken, OnProgress, Outcome, writing_to
 from zoopraxis.errors import DataError
 
@@ -37,7 +39,8 @@ def convert_features(
     source: str | Path,
     out: str | Path,
     *,
-    modality: str = "rgb",
+    modality: str | None = None,
+    layout: Layout = "auto",
     dtype: Dtype = "float32",
     on_progress: OnProgress | None = None,
 ) -> Outcome:
@@ -47,9 +50,12 @@ def convert_features(
         source: A pickle `{"features": {modality: (N, 25, D)}, "narration_ids": (N,)}`, or a folder of such with the same
             modalities and different clips; or a folder of videos' folders with a file `img_00001.t7`, `img_00002.t7`, ... for
             each frame, of one vector each, as the features of UCF101, HMDB51 and Olympic Sports were published. A clip is then
-            a video, its id the path of its folder below `source`.
+            a video, its id the path of its folder below `source`. Or a folder of features of long videos, see
+            `data.features.video_files`; a clip is then a video, its id the name of its file.
         out: The folder; new, or begun by an earlier run with the same source and settings.
-        modality: The name of what `.t7` files hold; pickles have names in them.
+        modality: The name of what `.t7` files (default: rgb) or the one folder of files of long videos (default: features)
+            hold; pickles have names in them, and folders side by side are named by these.
+        layout: Of `.npy` files of long videos: a feature a row, or a column; auto: told from them.
         dtype: In which features are stored.
         on_progress: Told the number of clips.
 
@@ -62,6 +68,10 @@ def convert_features(
     source = Path(source)
     if not source.exists():
         raise DataError(f"there are no features {source}; check the path")
+    if has_video_files(source):
+        files = open_video_files(source, name=modality or "features", layout=layout)
+        kind = {"converted_from": files.meta["published_as"]}
+        return _write(_clips_of(source, files), files.modalities, out, dtype=dtype, meta=kind, on_progress=on_progress)
     pickles = _find_pickles(source)
     if pickles:
         stores = [open_features(path) for path in pickles]
@@ -72,9 +82,10 @@ def convert_features(
     folders = _find_frame_folders(source)
     if not folders:
         raise DataError(
-            f"{source} holds no published features: neither pickles nor folders of img_00001.t7, img_00002.t7 and so on; "
-            "to make features of videos use: zoopraxis prepare features extract"
+            f"{source} holds no published features: neither pickles nor files of long videos (.npy, .csv) nor folders of "
+            "img_00001.t7, img_00002.t7 and so on; to make features of videos use: zoopraxis prepare features extract"
         )
+    modality = modality or "rgb"
     width = _first_width(folders)
     clips = [
         _Clip(folder.relative_to(source).as_posix(), str(folder), partial(_read_frames, folder, modality, width))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from zoopraxis.data.annotations.labels import VIDEO_SUFFIXES
 from zoopraxis.errors import DataError
 
-__all__ = ["FIRST_FRAME", "find_frame_folders", "find_videos"]
+__all__ = ["FIRST_FRAME", "find_frame_folders", "find_videos", "video_files"]
 
 FIRST_FRAME = "frame_0000000001.jpg"
 
-_VIDEO_SUFFIXES = {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
 _EPIC_FOLDERS = {"videos", "rgb_frames"}
 """EPIC-KITCHENS keeps a participant's videos in a folder between the participant's and the video's name."""
 
@@ -27,15 +27,18 @@ def find_videos(root: str | Path) -> dict[str, Path]:
     root = Path(root)
     if root.is_file():
         return {root.stem: root}
-    found = [
-        Path(folder, name)
-        for folder, _, names in os.walk(root)
-        for name in names
-        if Path(name).suffix.lower() in _VIDEO_SUFFIXES and not name.startswith(".")
-    ]
-    return _by_source(
-        root, [(path, path.with_suffix("")) for path in found], f"video file ({', '.join(sorted(_VIDEO_SUFFIXES))})"
-    )
+    kind = f"video file ({', '.join(sorted(VIDEO_SUFFIXES))})"
+    return _by_source(root, [(path, path.with_suffix("")) for path in video_files(root)], kind)
+
+
+def video_files(root: Path) -> list[Path]:
+    """All video files below a folder, sorted; hidden files and folders are passed over, links to folders are followed."""
+    found: list[Path] = []
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        suffixes = {name: os.path.splitext(name)[1].lower() for name in names if not name.startswith(".")}
+        found += [Path(folder, name) for name, suffix in suffixes.items() if suffix in VIDEO_SUFFIXES]
+    return sorted(found)
 
 
 def find_frame_folders(root: str | Path) -> dict[str, Path]:

@@ -133,6 +133,14 @@ class Sampler(ABC):
                 f"try {self.max_clips}, or another data.sampling"
             )
 
+    def span(self, frame_rate: float) -> float | None:
+        """Frames of a clip of that rate that a view covers; none: all of the clip, however long it is."""
+        return None
+
+    def spanning(self, num_frames: int, frame_rate: float) -> Sampler:
+        """The same rule with views that cover `num_frames` of a clip of that rate; itself where they cover all of the clip."""
+        return self
+
     @abstractmethod
     def _train_places(self, num_frames: int, generator: Generator, frame_rate: float) -> npt.NDArray[Any]:
         """First frame of each place, shape (T,); fractions are cut off."""

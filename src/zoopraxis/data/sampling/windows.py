@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,14 @@ class Dense(Sampler):
                 f"set data.num_segments={self.window} or less, or another data.sampling"
             )
 
+    def span(self, frame_rate: float) -> float:
+        """The window, whatever the rate."""
+        return self.window
+
+    def spanning(self, num_frames: int, frame_rate: float) -> Dense:
+        """See `Sampler.spanning`; a window has at least T frames."""
+        return dataclasses.replace(self, window=max(num_frames, self.num_segments))
+
     def _train_places(self, num_frames: int, generator: Generator, frame_rate: float) -> npt.NDArray[Any]:
         last = self._last_start(num_frames)
         return self._window(generator.integers(0, last) if last > 0 else 0)
@@ -90,6 +99,15 @@ class Interval(Sampler):
     uses_frame_rate = True
     minus_interval: bool = False
 
+    def span(self, frame_rate: float) -> float:
+        """The window: so much time, whatever the rate."""
+        return self._window(frame_rate)
+
+    def spanning(self, num_frames: int, frame_rate: float) -> Interval:
+        """See `Sampler.spanning`."""
+        target_fps = self.num_segments * self.interval * frame_rate / num_frames
+        return dataclasses.replace(self, target_fps=target_fps)
+
     def _train_places(self, num_frames: int, generator: Generator, frame_rate: float) -> npt.NDArray[Any]:
         window = self._window(frame_rate)
         return self._spread(max(num_frames - window, 0) * generator.random(), window, num_frames)
@@ -122,6 +140,14 @@ class Strided(Sampler):
 
     has_interval = True
     is_looping = True
+
+    def span(self, frame_rate: float) -> float:
+        """T intervals, whatever the rate."""
+        return self.num_segments * self.interval
+
+    def spanning(self, num_frames: int, frame_rate: float) -> Strided:
+        """See `Sampler.spanning`; intervals are whole numbers, so that up to T - 1 frames may be left over."""
+        return dataclasses.replace(self, interval=max(num_frames // self.num_segments, 1))
 
     def _train_places(self, num_frames: int, generator: Generator, frame_rate: float) -> npt.NDArray[Any]:
         num_starts = num_frames - self.num_segments * self.interval + 1

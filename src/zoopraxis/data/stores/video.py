@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from zoopraxis.data.decoding import VideoReader
 from zoopraxis.data.index import Clip
@@ -83,6 +87,33 @@ class VideoStore:
             raise DataError(f"clip {clip.clip_id} has frames 0 to {len(span) - 1}; {frames.tolist()} were asked for")
         try:
             return reader.read(frames + span.start)
+        except DataError as error:
+            raise DataError(f"clip {clip.clip_id}: {error}") from error
+
+    def frame_times(self, clip: Clip) -> npt.NDArray[np.float64]:
+        """When each frame of a clip is shown, seconds after its first one, shape (num_frames,), ascending.
+
+        Raises:
+            DataError: As `num_frames`.
+        """
+        reader = self._reader(clip)
+        span = self._span(clip, reader)
+        times: npt.NDArray[np.float64] = reader.frame_times[span.start : span.stop] - reader.frame_times[span.start]
+        return times
+
+    def iter_frames(self, clip: Clip, frames: IntArray) -> Iterator[UInt8Array]:
+        """Some frames of a clip one by one, each of shape (H, W, 3), decoded once however long the clip is.
+
+        Args:
+            clip: The clip.
+            frames: Numbers from the clip's start, shape (T,), ascending, without repeats.
+
+        Raises:
+            DataError: As `read`.
+        """
+        reader = self._reader(clip)
+        try:
+            yield from reader.iter_frames(frames + self._span(clip, reader).start)
         except DataError as error:
             raise DataError(f"clip {clip.clip_id}: {error}") from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ from zoopraxis.adaptation.published import is_published, map_published
 from zoopraxis.config.adaptation import AdaptationConfig
 from zoopraxis.config.load import config_from_dict
 from zoopraxis.errors import CheckpointError, ConfigError
-from zoopraxis.models.archives import RECORD_KEY, read_archive
+from zoopraxis.models.archives import LOCALIZATION, RECORD_KEY, read_archive
 from zoopraxis.models.checkpoints import locate
+from zoopraxis.models.misfits import refuse_tensors, take_fitting
 
 __all__ = ["AdaptedNetwork", "initialize_network", "load_adaptation"]
 
 _PREFIX = "model."
-_MAX_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def load_adaptation(
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} describes a network that cannot be built: {error}") from error
     expected = network.state_dict()
-    _refuse(expected, tensors, path, keys=expected.keys() | tensors.keys())
+    refuse_tensors(expected, tensors, path, keys=expected.keys() | tensors.keys())
     network.load_state_dict(tensors)
     stored = record.get("config")
     config = config_from_dict(stored) if stored is not None else None
@@ -104,12 +104,7 @@ def initialize_network(network: AdaptationNetwork, source: str | Path) -> list[s
     """
     path, _ = locate(source)
     tensors = _describe(read_archive(path), {}, path)[1]
-    expected = network.state_dict()
-    may_stay = {key for key in expected.keys() | tensors.keys() if "classifiers." in key}
-    _refuse(expected, tensors, path, keys=(expected.keys() | tensors.keys()) - may_stay)
-    taken = {key: tensor for key, tensor in tensors.items() if key in expected and tensor.shape == expected[key].shape}
-    network.load_state_dict(taken, strict=False)
-    return [key for key in expected if key not in taken]
+    return take_fitting(network, tensors, path, may_stay=lambda key: "classifiers." in key)
 
 
 def _describe(
@@ -118,7 +113,7 @@ def _describe(
     """The network's arguments, its tensors under our names, and both in words."""
     tensors: dict[str, Tensor] = archive["state_dict"]
     record = archive.get(RECORD_KEY)
-    if isinstance(record, Mapping) and isinstance(record.get("network"), Mapping):
+    if isinstance(record, Mapping) and isinstance(record.get("network"), Mapping) and record.get("task") != LOCALIZATION:
         own = {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items()}
         arguments = {**record["network"], **given}
         return arguments, own, f"{_title(arguments)} in the layout of zoopraxis"
@@ -138,24 +133,3 @@ def _describe(
 def _title(arguments: Mapping[str, Any]) -> str:
     heads = ", ".join(f"{classes} {head}s" for head, classes in arguments.get("heads", {}).items())
     return f"adaptation network (aggregation {arguments.get('aggregation', 'relations')}, {heads})"
-
-
-def _refuse(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path, *, keys: Collection[str]) -> None:
-    """See that tensors are those that are expected, in name and shape.
-
-    Raises:
-        CheckpointError: With the first that are not.
-    """
-    wrong = []
-    for key in sorted(keys):
-        if key not in tensors:
-            wrong.append(f"{key} is missing")
-        elif key not in expected:
-            wrong.append(f"{key} has no place")
-        elif tensors[key].shape != expected[key].shape:
-            wrong.append(f"{key} has shape {tuple(tensors[key].shape)}, not {tuple(expected[key].shape)}")
-    if wrong:
-        more = f" and {len(wrong) - _MAX_NAMED} more" if len(wrong) > _MAX_NAMED else ""
-        raise CheckpointError(
-            f"{path} holds another network: {'; '.join(wrong[:_MAX_NAMED])}{more}; name its own settings, or another checkpoint"
-        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +68,7 @@ class JoinedFeatures:
         self.path = path
         self.stores = tuple(stores)
         self.modalities: dict[str, int] = dict(stores[0].modalities)
+        self.meta: dict[str, Any] = dict(stores[0].meta)
         for store in stores[1:]:
             if dict(store.modalities) != self.modalities:
                 raise DataError(

@@ -17,7 +17,7 @@ from zoopraxis.data.index import UNLABELLED, ClipIndex
 from zoopraxis.data.loaders import EpochPosition, EpochSampler
 from zoopraxis.data.sampling import IntArray
 from zoopraxis.errors import ConfigError
-from zoopraxis.training.adaptation.read_ahead import ReadAhead
+from zoopraxis.training.read_ahead import ReadAhead
 from zoopraxis.training.steps import step_seed
 
 if TYPE_CHECKING:

@@ -256,6 +256,7 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
         ("features.json", b"[]", r"features\.json is not what describes a feature store"),
         ("features.json", b'{"version": 2, "modalities": {"a": 1}, "dtype": "float32", "meta": {}}', r"is of version 2, .* 1"),
         ("features.json", b'{"version": 1, "modalities": {"a": 0}, "dtype": "float32", "meta": {}}', r"tells no widths"),
+        ("features.json", b'{"version": 1, "modalities": {"a": 1}, "dtype": "float32", "meta": 3}', r"has meta 3, not"),
         ("clips.parquet", b"PAR1", r"clips\.parquet is no table of clips"),
         ("chunk_00001.npy", None, r"cannot read .*chunk_00001\.npy: No such file or directory; make the features again"),
         ("chunk_00001.npy", b"", r"chunk_00001\.npy is no \.npy file of rows"),
@@ -287,3 +288,15 @@ def test_clips_are_found_by_the_last_part_of_their_paths(tmp_path: Path, feature
     ):
         with pytest.raises(DataError, match=message):
             rows_by_name(store, np.array(ids))
+
+
+def test_videos_of_activitynet_are_found_with_and_without_their_prefix(tmp_path: Path, features: dict[str, Any]) -> None:
+    with FeatureWriter(tmp_path / "store", WIDTHS) as writer:
+        writer.add("v_aaa", clip(features, 0))
+        writer.add("v_bbb", clip(features, 2))
+    assert rows_by_name(open_features(tmp_path / "store"), np.array(["bbb", "aaa"])).tolist() == [1, 0]
+    assert rows_by_name(open_features(tmp_path / "store"), np.array(["bbb", "ccc"]), allow_missing=True).tolist() == [1, -1]
+
+
+def test_a_store_tells_what_its_features_are(tmp_path: Path, features: dict[str, Any]) -> None:
+    assert open_features(write(tmp_path / "store", features)).meta == {"per": "frame"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoopraxis.data.sampling import Dense, Interval, Strided, clip_generator
+from zoopraxis.data.sampling import Dense, Interval, Segments, Strided, clip_generator
 
 
 def test_a_dense_window_has_64_frames_whatever_the_number_taken() -> None:
@@ -62,3 +62,20 @@ def test_strided_frames_are_an_interval_apart_and_go_on_at_the_start() -> None:
 def test_how_far_a_random_window_may_start(rule: Dense | Strided, longest: int) -> None:
     starts = [rule.train(300, clip_generator(0, epoch, "a"))[0] for epoch in range(3000)]
     assert (min(starts), max(starts)) == (0, longest)
+
+
+def test_rules_tell_how_many_frames_their_views_cover() -> None:
+    assert Interval(8, 1, 2, 30.0).span(60.0) == 32
+    assert Strided(8, 1, 4).span(60.0) == 32
+    assert Dense(8).span(60.0) == 64
+    assert Segments(8).span(60.0) is None
+
+
+def test_views_are_stretched_over_a_given_number_of_frames() -> None:
+    assert Interval(5, 1, 2, 30.0).spanning(21, 60.0).test(21, frame_rate=60.0).tolist() == [0, 5, 10, 15, 20]
+    assert Strided(5, 1, 1).spanning(23, 60.0).test(23).tolist() == [3, 7, 11, 15, 19]
+    assert Dense(5).spanning(23, 60.0).test(23).tolist() == [0, 4, 8, 12, 16]
+    assert Segments(5).spanning(20, 60.0).test(20).tolist() == [2, 6, 10, 14, 18]
+    for rule in (Interval(8), Strided(8), Dense(8), Segments(8)):  # a view of its own length stays as it is
+        length = round(rule.span(30.0) or 64)
+        assert rule.spanning(length, 30.0).test(length, frame_rate=30.0).tolist() == rule.test(length, frame_rate=30.0).tolist()

@@ -63,6 +63,17 @@ def test_spans(tmp_path: Path) -> None:
     assert store.num_frames(over_the_end) == 5, "annotations may overshoot by up to a second"
 
 
+def test_frames_come_one_by_one_with_their_times(tmp_path: Path) -> None:
+    write_levels(tmp_path / "v.mp4")
+    store, span = VideoStore(tmp_path), Clip("c1", "v.mp4", start_frame=5, stop_frame=50)
+    assert numbers(np.stack(list(store.iter_frames(span, np.array([0, 2, 3, 9]))))) == [5, 7, 8, 14]
+    np.testing.assert_allclose(store.frame_times(span), np.arange(45) / 25, atol=1e-6)
+    whole = (tmp_path / "v.mp4").read_bytes()
+    (tmp_path / "v.mp4").write_bytes(whole[:60])
+    with pytest.raises(DataError, match=r"^clip c1: .*v.mp4"):
+        list(VideoStore(tmp_path).iter_frames(span, np.array([0])))
+
+
 def test_spans_that_do_not_fit(tmp_path: Path) -> None:
     path = write_levels(tmp_path / "v.mp4")
     store = VideoStore(tmp_path)

@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 
 from zoopraxis.errors import DataError
-from zoopraxis.training.adaptation.read_ahead import ReadAhead
+from zoopraxis.training.read_ahead import ReadAhead
 
 
 def reading_threads() -> int:

@@ -1,0 +1,1 @@
+"""Finding actions in long videos: the data, the system, runs and inference."""

@@ -1,0 +1,145 @@
+"""Checkpoints of networks that find actions in long videos: ours, and the three published layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoopraxis.config.load import config_from_dict
+from zoopraxis.config.localization import LocalizationConfig
+from zoopraxis.errors import CheckpointError, ConfigError
+from zoopraxis.localization.network import BoundaryMatchingNetwork
+from zoopraxis.localization.published import is_published, map_published
+from zoopraxis.models.archives import LOCALIZATION, RECORD_KEY, read_archive
+from zoopraxis.models.checkpoints import locate
+from zoopraxis.models.misfits import refuse_tensors, take_fitting
+
+__all__ = ["Localizer", "initialize_localizer", "load_localizer"]
+
+_PREFIX = "model."
+_OPTIONAL = ("classes.", "shift.")
+"""Parts that a network may have without another's."""
+
+
+@dataclass(frozen=True)
+class Localizer:
+    """A trained network that finds actions in long videos, and what is known of it.
+
+    Attributes:
+        network: In evaluation mode.
+        class_names: For each head of the annotations its classes in label order; empty for a published checkpoint, which does
+            not have them.
+        modalities: The features that stand side by side in its input, with their widths; empty for a published checkpoint.
+        config: The settings that it was trained with; none for a published checkpoint.
+        found: The network in words.
+        extractor: How those features were made, as their store tells; none where it is not known.
+    """
+
+    network: BoundaryMatchingNetwork
+    class_names: dict[str, tuple[str, ...]]
+    modalities: dict[str, int]
+    config: LocalizationConfig | None
+    found: str
+    extractor: dict[str, Any] | None
+
+
+def load_localizer(
+    source: str | Path, *, architecture: str | Mapping[str, Any] | None = None, map_location: str | torch.device = "cpu"
+) -> Localizer:
+    """Load a boundary-matching network with its weights; tensors only, nothing in the file is run.
+
+    Read are checkpoints of ours, of TAdaConv's authors, of MMAction2 and of the EPIC-KITCHENS-100 detection baseline, told by
+    their keys. The sampling mask that published ones hold is left; it tells the length of the window.
+
+    Args:
+        source: A file, or its URL.
+        architecture: Arguments of `BoundaryMatchingNetwork` that a published checkpoint does not tell; see
+            `localization.published.map_published`.
+        map_location: The device of the network.
+
+    Raises:
+        CheckpointError: If the file is missing, broken or unsafe, holds another network, or tensors that do not fit.
+        ConfigError: If `architecture` is a name, of which there is only one.
+    """
+    path, _ = locate(source)
+    if isinstance(architecture, str):
+        raise ConfigError(f"the architecture {architecture!r} is no argument of a network on features; give e.g. num_steps=200")
+    archive = read_archive(path, map_location=map_location)
+    arguments, tensors, found = _describe(archive, architecture or {}, path)
+    try:
+        network = BoundaryMatchingNetwork(**arguments)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} describes a network that cannot be built: {error}") from error
+    expected = network.state_dict()
+    refuse_tensors(expected, tensors, path, keys=expected.keys() | tensors.keys())
+    network.load_state_dict(tensors)
+    record = archive.get(RECORD_KEY) or {}
+    features = record.get("features", {})
+    stored = record.get("config")
+    config = config_from_dict(stored) if stored is not None else None
+    assert config is None or isinstance(config, LocalizationConfig)
+    return Localizer(
+        network=network.to(map_location).eval(),
+        class_names={head: tuple(names) for head, names in record.get("class_names", {}).items()},
+        modalities=dict(features.get("modalities", {})),
+        config=config,
+        found=found,
+        extractor=features.get("meta"),
+    )
+
+
+def initialize_localizer(network: BoundaryMatchingNetwork, source: str | Path) -> list[str]:
+    """Start a network from another's weights: all must fit but maps of shifts and of other classes.
+
+    The window may be another, for no weight depends on its length or on the longest proposal's.
+
+    Args:
+        network: Changed in place.
+        source: As for `load_localizer`.
+
+    Returns:
+        Names of the tensors that kept their values.
+
+    Raises:
+        CheckpointError: If the file is missing, broken or unsafe, or anything but those maps does not fit.
+    """
+    path, _ = locate(source)
+    geometry = {name: network.arguments[name] for name in ("num_steps", "max_duration", "samples_per_bin", "boundary_ratio")}
+    tensors = _describe(read_archive(path), geometry, path)[1]
+    return take_fitting(network, tensors, path, may_stay=lambda key: key.startswith(_OPTIONAL))
+
+
+def _describe(
+    archive: Mapping[str, Any], given: Mapping[str, Any], path: Path
+) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+    """The network's arguments, its tensors under our names, and both in words."""
+    tensors: dict[str, Tensor] = archive["state_dict"]
+    record = archive.get(RECORD_KEY)
+    if isinstance(record, Mapping) and record.get("task") == LOCALIZATION and isinstance(record.get("network"), Mapping):
+        own = {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items()}
+        arguments = {**record["network"], **given}
+        return arguments, own, f"{_title(arguments)} in the layout of zoopraxis"
+    if record is not None or not is_published(tensors):
+        raise CheckpointError(
+            f"{path} holds no network that finds actions in long videos; name a checkpoint of `zoopraxis train` with a recipe "
+            "of localization, such as bmn_epic, or a published one of BMN"
+        )
+    try:
+        arguments, mapped, ignored = map_published(tensors, given)
+    except (CheckpointError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    publisher = "TAdaConv's authors" if any("head." in key for key in tensors) else "MMAction2 and the EPIC-KITCHENS baseline"
+    left = f" ({', '.join(ignored)} left)" if ignored else ""
+    return arguments, mapped, f"{_title(arguments)} in the layout of {publisher}{left}"
+
+
+def _title(arguments: Mapping[str, Any]) -> str:
+    parts = [f"{arguments['num_steps']} steps", f"proposals of up to {arguments['max_duration']}"]
+    parts += ["shifts"] if arguments.get("regression") else []
+    parts += [f"{classes} {head}s" for head, classes in arguments.get("heads", {}).items()]
+    return f"boundary-matching network ({', '.join(parts)})"
