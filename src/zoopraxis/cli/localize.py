@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_MAX_EXPLAINED = 10
+"""Classes whose colors the picture explains; more of them share colors."""
+
 _Checkpoint = Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of localization.")]
 _Video = Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file.")]
 _Backbone = Annotated[
@@ -118,4 +121,5 @@ def _draw(path: Path, rows: Sequence[dict[str, Any]], heads: Sequence[str], *, t
     scores = np.array([row["score"] for row in best], dtype=np.float64)
     segments = np.array([(row["start"], row["stop"]) for row in best], dtype=np.float64).reshape(-1, 2)
     lane = Lane("", segments, texts, [colors[text] for text in texts], scores / scores.max(initial=1e-12))
-    write_bytes(path, draw_timeline([lane], duration=duration, title=title, kind=picture_kind(path)))
+    legend = colors if heads and len(colors) <= _MAX_EXPLAINED else None
+    write_bytes(path, draw_timeline([lane], duration=duration, title=title, legend=legend, kind=picture_kind(path)))

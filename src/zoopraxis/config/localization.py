@@ -153,6 +153,8 @@ class NmsConfig(Section):
     low: Fraction = 0.25
     """Overlaps above `low` + (`high` - `low`) * width decay, where width is the better proposal's part of the video."""
     high: Fraction = 0.9
+    last: bool = False
+    """Also put out a video's last candidate, beside which there is no other (mmaction2 does)."""
 
 
 @dataclass

@@ -50,6 +50,7 @@ _LEVEL_HEIGHT, _ROW_GAP, _BASE_HEIGHT = 0.2, 0.55, 0.75
 _CHARACTER_WIDTH = 0.062
 """Inches of a letter in a bar."""
 _MIN_LETTERS = 3
+_LEGEND_COLUMNS = 5
 _PALE = 0.35
 """The strength up to which a bar is too pale for white letters."""
 _THINNEST, _GAP = 0.0012, 0.001
@@ -164,7 +165,8 @@ def draw_timeline(
     rows = [[_bars(lane, begin, min(begin + length, start + duration)) for lane in lanes] for begin in begins]
     num_levels = sum(bars.num_levels for row in rows for bars in row)
     height = num_levels + _ROW_GAP * (len(rows) - 1)
-    figure, (axes,) = open_figure(_WIDTH, _BASE_HEIGHT + _LEVEL_HEIGHT * height)
+    legend_rows = math.ceil(len(legend or {}) / _LEGEND_COLUMNS)
+    figure, (axes,) = open_figure(_WIDTH, _BASE_HEIGHT + _LEVEL_HEIGHT * (height + legend_rows))
     ticks: list[tuple[float, str]] = []
     top = 0.0
     for begin, row in zip(begins, rows, strict=True):
@@ -182,9 +184,10 @@ def draw_timeline(
     axes.set_title(title, fontsize=9, parse_math=False)
     axes.set_xlabel("seconds" if len(rows) == 1 else "seconds of the row")
     if legend:
-        for name, color in legend.items():
-            axes.bar([0], [0], color=color, label=name)
-        figure.legend(loc="outside lower center", ncols=len(legend), frameon=False, labelcolor=INK, fontsize=8)
+        patches = [axes.bar([0], [0], color=color)[0] for color in legend.values()]
+        columns = min(len(legend), _LEGEND_COLUMNS)
+        places: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "frameon": False}
+        figure.legend(patches, list(legend), labelcolor=INK, fontsize=8, **places)
     return png_bytes(figure) if kind == "png" else _svg_bytes(figure)
 
 

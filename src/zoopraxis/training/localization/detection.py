@@ -148,7 +148,7 @@ def choose_proposals(fused: FusedMaps, duration: float, settings: ProposalsConfi
     )
     nms = settings.nms
     keep = int(duration * settings.per_second) + settings.at_least
-    return suppress(found, alpha=nms.alpha, low=nms.low, high=nms.high, power=nms.power, keep=keep)
+    return suppress(found, alpha=nms.alpha, low=nms.low, high=nms.high, power=nms.power, keep=keep, last=nms.last)
 
 
 def join_detections(videos: VideoSegments, found: Mapping[int, Columns], meta: Mapping[str, Any]) -> Detections:

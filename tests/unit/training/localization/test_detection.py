@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tiny_videos import SMALL_RUN, VIDEOS
 from zoopraxis.config.load import load_config
+from zoopraxis.config.localization import NmsConfig, ProposalsConfig
+from zoopraxis.localization.fusion import FusedMaps
 from zoopraxis.localization.network import BoundaryMatchingNetwork
 from zoopraxis.training.localization import detection
 from zoopraxis.training.localization.checkpoints import load_localizer
@@ -34,3 +37,12 @@ def test_maps_of_classes_are_kept_or_made_again_to_the_same_end(
     assert set(kept.labels) == {"verb", "noun"}
     np.testing.assert_allclose(kept.scores, again.scores, rtol=1e-5)
     np.testing.assert_array_equal(kept.segments, again.segments)
+
+
+def test_the_last_candidate_is_put_out_where_that_is_asked_for() -> None:
+    starts, ends = torch.tensor([0.9, 0.1, 0.2, 0.1, 0.1, 0.1]), torch.tensor([0.1, 0.1, 0.1, 0.2, 0.1, 0.9])
+    maps = FusedMaps(starts, ends, torch.full((2, 5, 6), 0.5), None)
+    settings = {last: ProposalsConfig(per_second=0, at_least=100, nms=NmsConfig(last=last)) for last in (False, True)}
+    found = {last: detection.choose_proposals(maps, 10.0, proposals) for last, proposals in settings.items()}
+    assert len(found[False]) == 3
+    assert len(found[True]) == 4
