@@ -299,16 +299,18 @@ class _WeightedSums(torch.autograd.Function):
     """Rows of a table, weighted and summed; the gradient is the same by the transposed matrix, and so differentiable again."""
 
     @staticmethod
-    def forward(tables_BRC: Tensor, *matrices: Tensor) -> Tensor:
+    def forward(ctx: Any, tables_BRC: Tensor, *matrices: Tensor) -> Tensor:
         """Multiply each table by a sparse matrix.
 
         Args:
+            ctx: Keeps the matrices.
             tables_BRC: Shape (B, R, C).
             matrices: Offsets, columns and weights of the matrix, then of its transpose; see `_Rows`.
 
         Returns:
             Shape (B, rows of the matrix, C).
         """
+        ctx.save_for_backward(*matrices)
         offsets, columns, weights = matrices[:3]
         tables = tables_BRC.detach().contiguous()
         weights = weights.to(tables.dtype)
@@ -318,10 +320,6 @@ class _WeightedSums(torch.autograd.Function):
                 columns, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
             )
         return sums
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
     def backward(ctx: Any, *arriving: Tensor) -> tuple[Tensor | None, ...]:
