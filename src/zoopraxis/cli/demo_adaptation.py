@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoopraxis.cli import console
-from zoopraxis.cli.demo_kitchen import Paths, expect_whole, make_kitchen, toy_config, write_gulps
+from zoopraxis.cli.demo_kitchen import Paths, expect_whole, make_kitchen, tell_made, toy_config, write_gulps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -248,5 +248,4 @@ def _show(paths: Paths, metrics: dict[str, MetricTable], *, seconds: float) -> N
         "submission": paths.submission,
         "report": paths.report,
     }
-    console.table("", ["made", "where"], [[what, str(where)] for what, where in made.items()])
-    console.say(f"{seconds:.0f} s in all")
+    tell_made(made, seconds=seconds)

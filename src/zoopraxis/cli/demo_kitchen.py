@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from zoopraxis.cli import console
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from zoopraxis.config.schema import TrainConfig
     from zoopraxis.data.prepare.work import Outcome
     from zoopraxis.data.stores import ClipStore
     from zoopraxis.toy import ToyKitchen
 
-__all__ = ["RUN_SETTINGS", "TOY_SETTINGS", "Paths", "expect_whole", "make_kitchen", "toy_config", "write_gulps"]
+__all__ = ["RUN_SETTINGS", "TOY_SETTINGS", "Paths", "expect_whole", "make_kitchen", "tell_made", "toy_config", "write_gulps"]
 
 TOY_SETTINGS = (
     "model.pretrained=false",
@@ -163,6 +163,12 @@ def write_gulps(
 def expect_whole(outcome: Outcome) -> None:
     """See that nothing was broken, which only a fault of ours could do."""
     assert not outcome.broken, f"the toy kitchen has broken videos: {outcome.broken[0]}"
+
+
+def tell_made(made: Mapping[str, Path], *, seconds: float) -> None:
+    """Say what a demo made, and where, and how long it took."""
+    console.table("", ["made", "where"], [[what, str(where)] for what, where in made.items()])
+    console.say(f"{seconds:.0f} s in all")
 
 
 def toy_config(paths: Paths, name: str, *, seed: int, settings: Sequence[str] = ()) -> TrainConfig:

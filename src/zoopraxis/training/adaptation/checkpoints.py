@@ -13,15 +13,13 @@ from torch import Tensor
 from zoopraxis.adaptation.network import AdaptationNetwork
 from zoopraxis.adaptation.published import is_published, map_published
 from zoopraxis.config.adaptation import AdaptationConfig
-from zoopraxis.config.load import config_from_dict
-from zoopraxis.errors import CheckpointError, ConfigError
+from zoopraxis.errors import CheckpointError
 from zoopraxis.models.archives import LOCALIZATION, RECORD_KEY, read_archive
 from zoopraxis.models.checkpoints import locate
-from zoopraxis.models.misfits import refuse_tensors, take_fitting
+from zoopraxis.models.misfits import take_fitting
+from zoopraxis.training.feature_networks import Described, load_feature_network, own_tensors
 
 __all__ = ["AdaptedNetwork", "initialize_network", "load_adaptation"]
-
-_PREFIX = "model."
 
 
 @dataclass(frozen=True)
@@ -62,31 +60,16 @@ def load_adaptation(
         CheckpointError: If the file is missing, broken or unsafe, holds another network, or tensors that do not fit.
         ConfigError: If `architecture` is a name, of which there is only one.
     """
-    path, _ = locate(source)
-    if isinstance(architecture, str):
-        raise ConfigError(
-            f"the architecture {architecture!r} is no argument of a network on features; give e.g. attention=none"
-        )
-    archive = read_archive(path, map_location=map_location)
-    arguments, tensors, found = _describe(archive, architecture or {}, path)
-    record = archive.get(RECORD_KEY) or {}
-    try:
-        network = AdaptationNetwork(**arguments)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} describes a network that cannot be built: {error}") from error
-    expected = network.state_dict()
-    refuse_tensors(expected, tensors, path, keys=expected.keys() | tensors.keys())
-    network.load_state_dict(tensors)
-    stored = record.get("config")
-    config = config_from_dict(stored) if stored is not None else None
-    assert config is None or isinstance(config, AdaptationConfig)
-    return AdaptedNetwork(
-        network=network.to(map_location).eval(),
-        class_names={head: tuple(names) for head, names in record.get("class_names", {}).items()},
-        modalities=dict(record.get("features", {}).get("modalities", {})),
-        config=config,
-        found=found,
+    loaded = load_feature_network(
+        source,
+        build=AdaptationNetwork,
+        describe=_describe,
+        architecture=architecture,
+        example="attention=none",
+        map_location=map_location,
     )
+    assert loaded.config is None or isinstance(loaded.config, AdaptationConfig)
+    return AdaptedNetwork(loaded.network, loaded.class_names, loaded.modalities, loaded.config, loaded.found)
 
 
 def initialize_network(network: AdaptationNetwork, source: str | Path) -> list[str]:
@@ -103,20 +86,16 @@ def initialize_network(network: AdaptationNetwork, source: str | Path) -> list[s
         CheckpointError: If the file is missing, broken or unsafe, or anything but its classifiers does not fit.
     """
     path, _ = locate(source)
-    tensors = _describe(read_archive(path), {}, path)[1]
+    tensors = _describe(read_archive(path), {}, path).tensors
     return take_fitting(network, tensors, path, may_stay=lambda key: "classifiers." in key)
 
 
-def _describe(
-    archive: Mapping[str, Any], given: Mapping[str, Any], path: Path
-) -> tuple[dict[str, Any], dict[str, Tensor], str]:
-    """The network's arguments, its tensors under our names, and both in words."""
+def _describe(archive: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> Described:
     tensors: dict[str, Tensor] = archive["state_dict"]
     record = archive.get(RECORD_KEY)
     if isinstance(record, Mapping) and isinstance(record.get("network"), Mapping) and record.get("task") != LOCALIZATION:
-        own = {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items()}
         arguments = {**record["network"], **given}
-        return arguments, own, f"{_title(arguments)} in the layout of zoopraxis"
+        return Described(arguments, own_tensors(archive), f"{_title(arguments)} in the layout of zoopraxis")
     if record is not None or not is_published(tensors):
         raise CheckpointError(
             f"{path} holds no network of domain adaptation on features; name a checkpoint of `zoopraxis train` with "
@@ -127,7 +106,7 @@ def _describe(
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     unused = f" ({len(ignored)} tensors that nothing uses are left)" if ignored else ""
-    return arguments, mapped, f"{_title(arguments)} in the layout of TA3N's authors{unused}"
+    return Described(arguments, mapped, f"{_title(arguments)} in the layout of TA3N's authors{unused}")
 
 
 def _title(arguments: Mapping[str, Any]) -> str:

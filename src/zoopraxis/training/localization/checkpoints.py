@@ -10,18 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoopraxis.config.load import config_from_dict
 from zoopraxis.config.localization import LocalizationConfig
-from zoopraxis.errors import CheckpointError, ConfigError
+from zoopraxis.errors import CheckpointError
 from zoopraxis.localization.network import BoundaryMatchingNetwork
 from zoopraxis.localization.published import is_published, map_published
 from zoopraxis.models.archives import LOCALIZATION, RECORD_KEY, read_archive
 from zoopraxis.models.checkpoints import locate
-from zoopraxis.models.misfits import refuse_tensors, take_fitting
+from zoopraxis.models.misfits import take_fitting
+from zoopraxis.training.feature_networks import Described, load_feature_network, own_tensors
 
 __all__ = ["Localizer", "initialize_localizer", "load_localizer"]
 
-_PREFIX = "model."
 _OPTIONAL = ("classes.", "shift.")
 """Parts that a network may have without another's."""
 
@@ -66,31 +65,16 @@ def load_localizer(
         CheckpointError: If the file is missing, broken or unsafe, holds another network, or tensors that do not fit.
         ConfigError: If `architecture` is a name, of which there is only one.
     """
-    path, _ = locate(source)
-    if isinstance(architecture, str):
-        raise ConfigError(f"the architecture {architecture!r} is no argument of a network on features; give e.g. num_steps=200")
-    archive = read_archive(path, map_location=map_location)
-    arguments, tensors, found = _describe(archive, architecture or {}, path)
-    try:
-        network = BoundaryMatchingNetwork(**arguments)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} describes a network that cannot be built: {error}") from error
-    expected = network.state_dict()
-    refuse_tensors(expected, tensors, path, keys=expected.keys() | tensors.keys())
-    network.load_state_dict(tensors)
-    record = archive.get(RECORD_KEY) or {}
-    features = record.get("features", {})
-    stored = record.get("config")
-    config = config_from_dict(stored) if stored is not None else None
-    assert config is None or isinstance(config, LocalizationConfig)
-    return Localizer(
-        network=network.to(map_location).eval(),
-        class_names={head: tuple(names) for head, names in record.get("class_names", {}).items()},
-        modalities=dict(features.get("modalities", {})),
-        config=config,
-        found=found,
-        extractor=features.get("meta"),
+    loaded = load_feature_network(
+        source,
+        build=BoundaryMatchingNetwork,
+        describe=_describe,
+        architecture=architecture,
+        example="num_steps=200",
+        map_location=map_location,
     )
+    assert loaded.config is None or isinstance(loaded.config, LocalizationConfig)
+    return Localizer(**vars(loaded))
 
 
 def initialize_localizer(network: BoundaryMatchingNetwork, source: str | Path) -> list[str]:
@@ -110,20 +94,16 @@ def initialize_localizer(network: BoundaryMatchingNetwork, source: str | Path) -
     """
     path, _ = locate(source)
     geometry = {name: network.arguments[name] for name in ("num_steps", "max_duration", "samples_per_bin", "boundary_ratio")}
-    tensors = _describe(read_archive(path), geometry, path)[1]
+    tensors = _describe(read_archive(path), geometry, path).tensors
     return take_fitting(network, tensors, path, may_stay=lambda key: key.startswith(_OPTIONAL))
 
 
-def _describe(
-    archive: Mapping[str, Any], given: Mapping[str, Any], path: Path
-) -> tuple[dict[str, Any], dict[str, Tensor], str]:
-    """The network's arguments, its tensors under our names, and both in words."""
+def _describe(archive: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> Described:
     tensors: dict[str, Tensor] = archive["state_dict"]
     record = archive.get(RECORD_KEY)
     if isinstance(record, Mapping) and record.get("task") == LOCALIZATION and isinstance(record.get("network"), Mapping):
-        own = {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items()}
         arguments = {**record["network"], **given}
-        return arguments, own, f"{_title(arguments)} in the layout of zoopraxis"
+        return Described(arguments, own_tensors(archive), f"{_title(arguments)} in the layout of zoopraxis")
     if record is not None or not is_published(tensors):
         raise CheckpointError(
             f"{path} holds no network that finds actions in long videos; name a checkpoint of `zoopraxis train` with a recipe "
@@ -135,7 +115,7 @@ def _describe(
         raise CheckpointError(f"{path}: {error}") from error
     publisher = "TAdaConv's authors" if any("head." in key for key in tensors) else "MMAction2 and the EPIC-KITCHENS baseline"
     left = f" ({', '.join(ignored)} left)" if ignored else ""
-    return arguments, mapped, f"{_title(arguments)} in the layout of {publisher}{left}"
+    return Described(arguments, mapped, f"{_title(arguments)} in the layout of {publisher}{left}")
 
 
 def _title(arguments: Mapping[str, Any]) -> str:
