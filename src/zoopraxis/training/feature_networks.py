@@ -19,6 +19,7 @@ from zoopraxis.models.misfits import refuse_tensors
 __all__ = ["Described", "LoadedNetwork", "load_feature_network", "own_tensors"]
 
 Network = TypeVar("Network", bound=nn.Module)
+Settings = TypeVar("Settings", bound=Config)
 
 _PREFIX = "model."
 
@@ -32,7 +33,7 @@ class Described(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LoadedNetwork(Generic[Network]):
+class LoadedNetwork(Generic[Network, Settings]):
     """A network on features, and what its checkpoint tells beside it.
 
     Attributes:
@@ -47,25 +48,27 @@ class LoadedNetwork(Generic[Network]):
     network: Network
     class_names: dict[str, tuple[str, ...]]
     modalities: dict[str, int]
-    config: Config | None
+    config: Settings | None
     found: str
-    extractor: dict[str, Any] | None
+    extractor: dict[str, Any] | None = None
 
 
 def load_feature_network(
     source: str | Path,
     *,
     build: Callable[..., Network],
+    settings: type[Settings],
     describe: Callable[[Mapping[str, Any], Mapping[str, Any], Path], Described],
     architecture: str | Mapping[str, Any] | None,
     example: str,
     map_location: str | torch.device,
-) -> LoadedNetwork[Network]:
+) -> LoadedNetwork[Network, Settings]:
     """Load a network on features, strictly; tensors only, nothing in the file is run.
 
     Args:
         source: A file, or its URL.
         build: From arguments to the network.
+        settings: The schema of its task.
         describe: What an archive holds, given arguments that it does not tell.
         architecture: Such arguments.
         example: One of them, for the message to a person who gives a name instead.
@@ -89,11 +92,13 @@ def load_feature_network(
     network.load_state_dict(tensors)
     record = archive.get(RECORD_KEY) or {}
     features, stored = record.get("features", {}), record.get("config")
+    config = config_from_dict(stored) if stored is not None else None
+    assert config is None or isinstance(config, settings)
     return LoadedNetwork(
         network=network.to(map_location).eval(),
         class_names={head: tuple(names) for head, names in record.get("class_names", {}).items()},
         modalities=dict(features.get("modalities", {})),
-        config=config_from_dict(stored) if stored is not None else None,
+        config=config,
         found=found,
         extractor=features.get("meta"),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +16,13 @@ from zoopraxis.errors import CheckpointError
 from zoopraxis.models.archives import LOCALIZATION, RECORD_KEY, read_archive
 from zoopraxis.models.checkpoints import locate
 from zoopraxis.models.misfits import take_fitting
-from zoopraxis.training.feature_networks import Described, load_feature_network, own_tensors
+from zoopraxis.training.feature_networks import Described, LoadedNetwork, load_feature_network, own_tensors
 
 __all__ = ["AdaptedNetwork", "initialize_network", "load_adaptation"]
 
 
-@dataclass(frozen=True)
-class AdaptedNetwork:
-    """A trained network on features, and what is known of it.
-
-    Attributes:
-        network: In evaluation mode.
-        class_names: For each head its classes in label order; empty for a published checkpoint, which does not have them.
-        modalities: The features that stand side by side in its input, with their widths; empty for a published checkpoint.
-        config: The settings that it was trained with; none for a published checkpoint.
-        found: The network in words.
-    """
-
-    network: AdaptationNetwork
-    class_names: dict[str, tuple[str, ...]]
-    modalities: dict[str, int]
-    config: AdaptationConfig | None
-    found: str
+AdaptedNetwork = LoadedNetwork[AdaptationNetwork, AdaptationConfig]
+"""A trained network of domain adaptation on features, and what is known of it."""
 
 
 def load_adaptation(
@@ -60,16 +44,15 @@ def load_adaptation(
         CheckpointError: If the file is missing, broken or unsafe, holds another network, or tensors that do not fit.
         ConfigError: If `architecture` is a name, of which there is only one.
     """
-    loaded = load_feature_network(
+    return load_feature_network(
         source,
         build=AdaptationNetwork,
+        settings=AdaptationConfig,
         describe=_describe,
         architecture=architecture,
         example="attention=none",
         map_location=map_location,
     )
-    assert loaded.config is None or isinstance(loaded.config, AdaptationConfig)
-    return AdaptedNetwork(loaded.network, loaded.class_names, loaded.modalities, loaded.config, loaded.found)
 
 
 def initialize_network(network: AdaptationNetwork, source: str | Path) -> list[str]:

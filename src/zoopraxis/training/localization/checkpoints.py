@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from zoopraxis.localization.published import is_published, map_published
 from zoopraxis.models.archives import LOCALIZATION, RECORD_KEY, read_archive
 from zoopraxis.models.checkpoints import locate
 from zoopraxis.models.misfits import take_fitting
-from zoopraxis.training.feature_networks import Described, load_feature_network, own_tensors
+from zoopraxis.training.feature_networks import Described, LoadedNetwork, load_feature_network, own_tensors
 
 __all__ = ["Localizer", "initialize_localizer", "load_localizer"]
 
@@ -25,26 +24,8 @@ _OPTIONAL = ("classes.", "shift.")
 """Parts that a network may have without another's."""
 
 
-@dataclass(frozen=True)
-class Localizer:
-    """A trained network that finds actions in long videos, and what is known of it.
-
-    Attributes:
-        network: In evaluation mode.
-        class_names: For each head of the annotations its classes in label order; empty for a published checkpoint, which does
-            not have them.
-        modalities: The features that stand side by side in its input, with their widths; empty for a published checkpoint.
-        config: The settings that it was trained with; none for a published checkpoint.
-        found: The network in words.
-        extractor: How those features were made, as their store tells; none where it is not known.
-    """
-
-    network: BoundaryMatchingNetwork
-    class_names: dict[str, tuple[str, ...]]
-    modalities: dict[str, int]
-    config: LocalizationConfig | None
-    found: str
-    extractor: dict[str, Any] | None
+Localizer = LoadedNetwork[BoundaryMatchingNetwork, LocalizationConfig]
+"""A trained network that finds actions in long videos, and what is known of it."""
 
 
 def load_localizer(
@@ -65,16 +46,15 @@ def load_localizer(
         CheckpointError: If the file is missing, broken or unsafe, holds another network, or tensors that do not fit.
         ConfigError: If `architecture` is a name, of which there is only one.
     """
-    loaded = load_feature_network(
+    return load_feature_network(
         source,
         build=BoundaryMatchingNetwork,
+        settings=LocalizationConfig,
         describe=_describe,
         architecture=architecture,
         example="num_steps=200",
         map_location=map_location,
     )
-    assert loaded.config is None or isinstance(loaded.config, LocalizationConfig)
-    return Localizer(**vars(loaded))
 
 
 def initialize_localizer(network: BoundaryMatchingNetwork, source: str | Path) -> list[str]:
